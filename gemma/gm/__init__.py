@@ -1,0 +1,19 @@
+"""The rooms of the house, each imported when it is first named.
+
+math · weights · nn · ckpts · text · dialog · hub
+"""
+
+import importlib
+from types import ModuleType
+
+_ROOMS = ("ckpts", "dialog", "hub", "math", "nn", "text", "weights")
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _ROOMS:
+        return importlib.import_module(f"gemma.gm.{name}")
+    raise AttributeError(f"gemma.gm has no room {name!r}. It has: {', '.join(_ROOMS)}.")
+
+
+def __dir__() -> list[str]:
+    return list(_ROOMS)
