@@ -1,1 +1,50 @@
-"""gm.nn"""
+"""The models: a config, a tree of weights, and pure functions over both."""
+
+from gemma.gm.nn._catalog import (
+    CATALOG,
+    Gemma1_2B,
+    Gemma1_7B,
+    Gemma2_2B,
+    Gemma2_9B,
+    Gemma2_27B,
+    Gemma3_1B,
+    Gemma3_4B,
+    Gemma3_12B,
+    Gemma3_27B,
+    Gemma3_270M,
+)
+from gemma.gm.nn._config import (
+    AttentionType,
+    LayerConfig,
+    RopeConfig,
+    TransformerConfig,
+    gemma1_config,
+    gemma2_config,
+    gemma3_config,
+    repeat_pattern,
+)
+from gemma.gm.nn._transformer import Output, Transformer
+
+__all__ = [
+    "CATALOG",
+    "AttentionType",
+    "Gemma1_2B",
+    "Gemma1_7B",
+    "Gemma2_2B",
+    "Gemma2_9B",
+    "Gemma2_27B",
+    "Gemma3_1B",
+    "Gemma3_4B",
+    "Gemma3_12B",
+    "Gemma3_27B",
+    "Gemma3_270M",
+    "LayerConfig",
+    "Output",
+    "RopeConfig",
+    "Transformer",
+    "TransformerConfig",
+    "gemma1_config",
+    "gemma2_config",
+    "gemma3_config",
+    "repeat_pattern",
+]

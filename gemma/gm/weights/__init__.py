@@ -1,1 +1,23 @@
-"""gm.weights"""
+"""What a weight is, and the one place where weights meet activations."""
+
+from gemma.gm.weights._einsum import einsum, take
+from gemma.gm.weights._spec import (
+    ParamSpec,
+    init_params,
+    num_bytes,
+    num_params,
+    shape_structs,
+)
+from gemma.gm.weights._tree import flatten, unflatten
+
+__all__ = [
+    "ParamSpec",
+    "einsum",
+    "flatten",
+    "init_params",
+    "num_bytes",
+    "num_params",
+    "shape_structs",
+    "take",
+    "unflatten",
+]

@@ -1,0 +1,195 @@
+"""A checkpoint on disk becomes a model and its params."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gemma.gm.ckpts._errors import CheckpointError
+from gemma.gm.ckpts._gguf import GgufFile
+from gemma.gm.ckpts._names import Entry
+from gemma.gm.ckpts._names_gguf import config_from_metadata, names_gguf
+from gemma.gm.ckpts._names_huggingface import (
+    config_from_json,
+    is_extra,
+    names_huggingface,
+)
+from gemma.gm.ckpts._safetensors import SafetensorsFolder
+from gemma.gm.ckpts._tensors import TensorReader
+from gemma.gm.nn import Transformer, TransformerConfig
+from gemma.gm.typing import DType, Params
+from gemma.gm.weights import ParamSpec, flatten, unflatten
+
+# Called with the bytes of weights made so far and in all.
+Progress = Callable[[int, int], None]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """An open checkpoint: what it says of itself, before any weight is read.
+
+    Attributes:
+      path: The folder or file.
+      config: The model that it holds.
+      tensors: Its tensors by their names in the file.
+      names: Where each of our weights is among them.
+    """
+
+    path: Path
+    config: TransformerConfig
+    tensors: TensorReader
+    names: Mapping[str, Entry]
+
+
+def open_checkpoint(path: Path | str) -> Checkpoint:
+    """Opens a Hugging Face folder or a GGUF file.
+
+    Args:
+      path: A folder with config.json and .safetensors files, a folder with one .gguf
+        file, or a .gguf file.
+
+    Raises:
+      CheckpointError: What it holds is not a Gemma checkpoint that can be read.
+      FileNotFoundError: There is nothing at the path.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"There is no checkpoint at {path}.")
+    if path.is_file():
+        return _open_file(path)
+    if (path / "config.json").exists():
+        return _open_huggingface(path)
+    ggufs = sorted(path.glob("*.gguf"))
+    if len(ggufs) == 1:
+        return _open_gguf(ggufs[0])
+    found = f"{len(ggufs)} .gguf files: name one" if ggufs else "no .gguf file"
+    raise CheckpointError(
+        f"{path} is not a checkpoint: it has no config.json and {found}."
+    )
+
+
+def _open_file(path: Path) -> Checkpoint:
+    if path.suffix == ".gguf":
+        return _open_gguf(path)
+    if path.suffix == ".safetensors" and (path.parent / "config.json").exists():
+        return _open_huggingface(path.parent)
+    raise CheckpointError(
+        f"{path} is not a checkpoint: a .gguf file or a folder with config.json and "
+        ".safetensors files is needed."
+    )
+
+
+def _open_gguf(path: Path) -> Checkpoint:
+    file = GgufFile(path)
+    config = config_from_metadata(file.metadata, path)
+    return Checkpoint(path, config, file, names_gguf(config))
+
+
+def _open_huggingface(path: Path) -> Checkpoint:
+    try:
+        stated = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path / 'config.json'} is not JSON: {error}") from None
+    if not isinstance(stated, dict):
+        raise CheckpointError(f"{path / 'config.json'} does not hold a JSON object.")
+    config = config_from_json(stated, path / "config.json")
+    files = SafetensorsFolder(path)
+    return Checkpoint(path, config, files, names_huggingface(config, files.shapes))
+
+
+def load_config(path: Path | str) -> TransformerConfig:
+    """Returns the config of a checkpoint without reading its weights."""
+    return open_checkpoint(path).config
+
+
+def load_model(
+    path: Path | str, *, dtype: DType | None = None, progress: Progress | None = None
+) -> tuple[Transformer, Params]:
+    """Returns the model of a checkpoint and its params.
+
+    Args:
+      path: A Hugging Face folder or a GGUF file.
+      dtype: Dtype of the weights; by default float32 on CPU, where XLA reads other
+        types thirty times slower than memory allows, and bfloat16 elsewhere.
+      progress: Called as weights arrive.
+
+    Raises:
+      CheckpointError: A tensor is missing, unknown or of the wrong shape, a file is
+        truncated, or the architecture is not a Gemma.
+    """
+    checkpoint = open_checkpoint(path)
+    model = Transformer(checkpoint.config, checkpoint=checkpoint.path)
+    return model, _read_params(checkpoint, dtype or default_dtype(), progress)
+
+
+def load_params(
+    path: Path | str, *, dtype: DType | None = None, progress: Progress | None = None
+) -> Params:
+    """Returns the params of a checkpoint; see `load_model`."""
+    return load_model(path, dtype=dtype, progress=progress)[1]
+
+
+def default_dtype() -> DType:
+    """Returns the dtype that this machine computes with: float32 on CPU."""
+    return jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
+
+
+def _read_params(
+    checkpoint: Checkpoint, dtype: DType, progress: Progress | None
+) -> Params:
+    specs: dict[str, ParamSpec] = flatten(Transformer(checkpoint.config).specs())
+    _check(checkpoint, specs)
+    sizes = [
+        int(np.prod(spec.shape)) * np.dtype(dtype).itemsize for spec in specs.values()
+    ]
+    params, done = {}, 0
+    for (ours, spec), num_bytes in zip(specs.items(), sizes, strict=True):
+        entry = checkpoint.names[ours]
+        params[ours] = _read_weight(checkpoint.tensors, entry, spec, dtype)
+        done += num_bytes
+        if progress is not None:
+            progress(done, sum(sizes))
+    return unflatten(params)
+
+
+def _read_weight(
+    tensors: TensorReader, entry: Entry, spec: ParamSpec, dtype: DType
+) -> jax.Array:
+    if entry.offset:
+        value = tensors.read(entry.name, np.float32) + np.float32(entry.offset)
+        value = value.astype(dtype)
+    else:
+        value = tensors.read(entry.name, dtype)
+    # On CPU the array is adopted, not copied, where its alignment allows.
+    return jnp.asarray(value.reshape(spec.shape))
+
+
+def _check(checkpoint: Checkpoint, specs: Mapping[str, ParamSpec]) -> None:
+    """Refuses a checkpoint whose tensors are not exactly those of its config."""
+    shapes, tensors = checkpoint.tensors.shapes, checkpoint.tensors
+    for ours, spec in specs.items():
+        entry = checkpoint.names[ours]
+        if entry.name not in shapes:
+            raise CheckpointError(
+                f"{checkpoint.path} lacks tensor {entry.name!r}, which a "
+                f"{checkpoint.config.family} of {checkpoint.config.num_layers} layers "
+                "needs."
+            )
+        expected, found = entry.their_shape(spec.shape), shapes[entry.name]
+        if found != expected:
+            raise CheckpointError(
+                f"Tensor {entry.name!r} in {tensors.file_of(entry.name)} has shape "
+                f"{found}; the config asks for {expected}."
+            )
+    known = {entry.name for entry in checkpoint.names.values()}
+    for name in shapes:
+        if name not in known and not is_extra(name):
+            raise CheckpointError(
+                f"{tensors.file_of(name)} holds tensor {name!r}, which is no part of "
+                f"a {checkpoint.config.family} of {checkpoint.config.num_layers} "
+                "layers."
+            )

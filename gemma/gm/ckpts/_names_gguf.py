@@ -1,0 +1,137 @@
+"""GGUF checkpoints: metadata and tensor names -> our config and tree.
+
+The attention scale, the pattern of local layers and their rotary base are not in the
+metadata. They are those of the published models, and of llama.cpp.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gemma.gm.ckpts._errors import CheckpointError
+from gemma.gm.ckpts._names import Entry
+from gemma.gm.nn import (
+    RopeConfig,
+    TransformerConfig,
+    gemma1_config,
+    gemma2_config,
+    gemma3_config,
+)
+
+# The converter of llama.cpp adds one to the weight of every norm of these families.
+_NORM = -1.0
+
+_COMMON = {
+    "attn/q": Entry("attn_q.weight", 2),
+    "attn/k": Entry("attn_k.weight", 2),
+    "attn/v": Entry("attn_v.weight", 2),
+    "attn/o": Entry("attn_output.weight"),
+    "mlp/gate": Entry("ffn_gate.weight"),
+    "mlp/up": Entry("ffn_up.weight"),
+    "mlp/down": Entry("ffn_down.weight"),
+    "pre_attention_norm": Entry("attn_norm.weight", offset=_NORM),
+    "pre_ffw_norm": Entry("ffn_norm.weight", offset=_NORM),
+}
+_LAYER = {"gemma": _COMMON}
+_LAYER["gemma2"] = _COMMON | {
+    "post_attention_norm": Entry("post_attention_norm.weight", offset=_NORM),
+    "post_ffw_norm": Entry("post_ffw_norm.weight", offset=_NORM),
+}
+_LAYER["gemma3"] = _LAYER["gemma2"] | {
+    "attn/query_norm": Entry("attn_q_norm.weight", offset=_NORM),
+    "attn/key_norm": Entry("attn_k_norm.weight", offset=_NORM),
+}
+
+
+def names_gguf(config: TransformerConfig) -> dict[str, Entry]:
+    """Returns `{our path: entry}`."""
+    names = {
+        "embedder/input_embedding": Entry("token_embd.weight"),
+        "final_norm": Entry("output_norm.weight", offset=_NORM),
+    }
+    for i in range(config.num_layers):
+        for ours, entry in _LAYER[config.family].items():
+            theirs = f"blk.{i}.{entry.name}"
+            names[f"layer_{i}/{ours}"] = Entry(theirs, entry.num_out_axes, entry.offset)
+    return names
+
+
+def config_from_metadata(
+    metadata: Mapping[str, Any], where: object
+) -> TransformerConfig:
+    """Returns the config that the metadata of a GGUF file states.
+
+    Args:
+      metadata: Keys and values.
+      where: The file, for error messages.
+    """
+    family = metadata.get("general.architecture")
+    if family not in _BUILD:
+        raise CheckpointError(
+            f"{where} is of architecture {family!r}; gemma, gemma2 and gemma3 can be "
+            "read."
+        )
+
+    def get(key: str, *default: Any) -> Any:
+        if default:
+            return metadata.get(f"{family}.{key}", default[0])
+        return metadata[f"{family}.{key}"]
+
+    try:
+        sizes = {
+            "num_layers": get("block_count"),
+            "embed_dim": get("embedding_length"),
+            "hidden_dim": get("feed_forward_length"),
+            "num_heads": get("attention.head_count"),
+            "num_kv_heads": get("attention.head_count_kv"),
+            "head_dim": get("attention.key_length"),
+            "vocab_size": len(metadata["tokenizer.ggml.tokens"]),
+            "max_positions": get("context_length"),
+            "norm_eps": _short(get("attention.layer_norm_rms_epsilon", 1e-6)),
+        }
+        return _BUILD[family](get, sizes)
+    except KeyError as error:
+        raise CheckpointError(f"{where} lacks the key {error} in its header.") from None
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{where} does not describe a Gemma: {error}") from None
+
+
+def _gemma1(get: Any, sizes: dict[str, Any]) -> TransformerConfig:
+    return gemma1_config(**sizes, rope_theta=get("rope.freq_base", 1e4))
+
+
+def _gemma2(get: Any, sizes: dict[str, Any]) -> TransformerConfig:
+    return gemma2_config(
+        **sizes,
+        query_pre_attn_scalar=_query_scalar(sizes, large=46),
+        window=get("attention.sliding_window", 4096),
+        attn_softcap=get("attn_logit_softcapping", 50.0),
+        final_softcap=get("final_logit_softcapping", 30.0),
+        rope_theta=get("rope.freq_base", 1e4),
+    )
+
+
+def _gemma3(get: Any, sizes: dict[str, Any]) -> TransformerConfig:
+    linear = get("rope.scaling.type", "none") == "linear"
+    factor = get("rope.scaling.factor", 1.0) if linear else 1.0
+    return gemma3_config(
+        **sizes,
+        query_pre_attn_scalar=_query_scalar(sizes, large=62),
+        window=get("attention.sliding_window", 1024),
+        final_softcap=get("final_logit_softcapping", None),
+        global_rope=RopeConfig(theta=get("rope.freq_base", 1e6), factor=factor),
+    )
+
+
+_BUILD = {"gemma": _gemma1, "gemma2": _gemma2, "gemma3": _gemma3}
+
+
+def _query_scalar(sizes: Mapping[str, Any], *, large: int) -> float:
+    """Returns D / N for the 27B models, known by their number of layers, else H."""
+    if sizes["num_layers"] == large:
+        return sizes["embed_dim"] / sizes["num_heads"]
+    return sizes["head_dim"]
+
+
+def _short(value: float) -> float:
+    """Returns the decimal that a float32 was written from: 1e-6, not 9.99999997e-7."""
+    return float(f"{value:.6g}")

@@ -1,0 +1,281 @@
+"""Hugging Face checkpoints: config.json and tensor names <-> our config and tree.
+
+Configs of transformers 4 (flat `rope_theta`, as on the Hub) and 5 (nested
+`rope_parameters`) are read; what is written can be read by both.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gemma.gm.ckpts._errors import CheckpointError
+from gemma.gm.ckpts._names import Entry
+from gemma.gm.nn import (
+    AttentionType,
+    RopeConfig,
+    TransformerConfig,
+    gemma1_config,
+    gemma2_config,
+    gemma3_config,
+)
+
+_MODEL_TYPES = {"gemma": "gemma", "gemma2": "gemma2", "gemma3_text": "gemma3"}
+
+# The default of each field in transformers 5.23: published files leave them out.
+_DEFAULTS = {
+    "gemma": {
+        "vocab_size": 256_000, "hidden_size": 3072, "intermediate_size": 24_576,
+        "num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 16,
+        "head_dim": 256, "max_position_embeddings": 8192, "rms_norm_eps": 1e-6,
+    },
+    "gemma2": {
+        "vocab_size": 256_000, "hidden_size": 2304, "intermediate_size": 9216,
+        "num_hidden_layers": 26, "num_attention_heads": 8, "num_key_value_heads": 4,
+        "head_dim": 256, "max_position_embeddings": 8192, "rms_norm_eps": 1e-6,
+        "query_pre_attn_scalar": 256, "sliding_window": 4096,
+        "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0,
+    },
+    "gemma3_text": {
+        "vocab_size": 262_208, "hidden_size": 2304, "intermediate_size": 9216,
+        "num_hidden_layers": 26, "num_attention_heads": 8, "num_key_value_heads": 4,
+        "head_dim": 256, "max_position_embeddings": 131_072, "rms_norm_eps": 1e-6,
+        "query_pre_attn_scalar": 256, "sliding_window": 4096,
+        "final_logit_softcapping": None,
+    },
+}  # fmt: skip
+
+_TYPE_NAMES = {
+    "full_attention": AttentionType.GLOBAL,
+    "sliding_attention": AttentionType.LOCAL,
+}
+_NAME_OF_TYPE = {value: key for key, value in _TYPE_NAMES.items()}
+
+# Our name: theirs, and how many of our axes their first axis holds.
+_ATTENTION = {
+    "attn/q": Entry("self_attn.q_proj.weight", 2),
+    "attn/k": Entry("self_attn.k_proj.weight", 2),
+    "attn/v": Entry("self_attn.v_proj.weight", 2),
+    "attn/o": Entry("self_attn.o_proj.weight"),
+    "mlp/gate": Entry("mlp.gate_proj.weight"),
+    "mlp/up": Entry("mlp.up_proj.weight"),
+    "mlp/down": Entry("mlp.down_proj.weight"),
+    "pre_attention_norm": Entry("input_layernorm.weight"),
+}
+_LAYER = {
+    # In Gemma 1 the norm named after attention is the one before the feed-forward.
+    "gemma": _ATTENTION | {"pre_ffw_norm": Entry("post_attention_layernorm.weight")},
+    "gemma2": _ATTENTION
+    | {
+        "post_attention_norm": Entry("post_attention_layernorm.weight"),
+        "pre_ffw_norm": Entry("pre_feedforward_layernorm.weight"),
+        "post_ffw_norm": Entry("post_feedforward_layernorm.weight"),
+    },
+}
+_LAYER["gemma3"] = _LAYER["gemma2"] | {
+    "attn/query_norm": Entry("self_attn.q_norm.weight"),
+    "attn/key_norm": Entry("self_attn.k_norm.weight"),
+}
+
+# Where the text decoder stands: alone, in a multimodal model of transformers 5, in
+# one of transformers 4.
+_PREFIXES = ("model.", "model.language_model.", "language_model.model.")
+# The eyes of Gemma 3, the tied head, and buffers that old files carry.
+_NOT_TEXT = (
+    "vision_tower.", "multi_modal_projector.",
+    "model.vision_tower.", "model.multi_modal_projector.",
+    "lm_head.weight", "language_model.lm_head.weight",
+)  # fmt: skip
+_BUFFER = "rotary_emb.inv_freq"
+
+
+def names_huggingface(
+    config: TransformerConfig, present: Iterable[str]
+) -> dict[str, Entry]:
+    """Returns `{our path: entry}` for the prefix that the tensors present have."""
+    present = set(present)
+    spelled = (p for p in _PREFIXES if f"{p}embed_tokens.weight" in present)
+    prefix = next(spelled, _PREFIXES[0])
+    names = {
+        "embedder/input_embedding": Entry(f"{prefix}embed_tokens.weight"),
+        "final_norm": Entry(f"{prefix}norm.weight"),
+    }
+    for i in range(config.num_layers):
+        for ours, entry in _LAYER[config.family].items():
+            theirs = f"{prefix}layers.{i}.{entry.name}"
+            names[f"layer_{i}/{ours}"] = Entry(theirs, entry.num_out_axes)
+    return names
+
+
+def is_extra(name: str) -> bool:
+    """Whether a tensor is known and not a weight of the text decoder."""
+    return name.startswith(_NOT_TEXT) or name.endswith(_BUFFER)
+
+
+def config_from_json(stated: Mapping[str, Any], where: object) -> TransformerConfig:
+    """Returns the config that a config.json states.
+
+    Args:
+      stated: The JSON object.
+      where: The file, for error messages.
+    """
+    model_type = stated.get("model_type")
+    if model_type == "gemma3":
+        # The text part of a published multimodal config may leave its type out.
+        stated = {"model_type": "gemma3_text"} | stated.get("text_config", {})
+        model_type = stated["model_type"]
+    if model_type not in _MODEL_TYPES:
+        raise CheckpointError(
+            f"{where} is of architecture {model_type!r}; gemma, gemma2, gemma3 and "
+            "gemma3_text can be read."
+        )
+    fields = _DEFAULTS[model_type] | dict(stated)
+    _refuse_unknown(fields, where)
+    sizes = {
+        "num_layers": fields["num_hidden_layers"],
+        "embed_dim": fields["hidden_size"],
+        "hidden_dim": fields["intermediate_size"],
+        "num_heads": fields["num_attention_heads"],
+        "num_kv_heads": fields["num_key_value_heads"],
+        "head_dim": fields["head_dim"],
+        "vocab_size": fields["vocab_size"],
+        "max_positions": fields["max_position_embeddings"],
+        "norm_eps": fields["rms_norm_eps"],
+    }
+    try:
+        return _BUILD[model_type](fields, sizes)
+    except (TypeError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{where} does not describe a Gemma: {error}") from None
+
+
+def _gemma1(fields: Mapping[str, Any], sizes: dict[str, Any]) -> TransformerConfig:
+    return gemma1_config(**sizes, rope_theta=_rope(fields, None).theta)
+
+
+def _gemma2(fields: Mapping[str, Any], sizes: dict[str, Any]) -> TransformerConfig:
+    return gemma2_config(
+        **sizes,
+        query_pre_attn_scalar=fields["query_pre_attn_scalar"],
+        attention_types=_attention_types(fields, period=2),
+        window=fields["sliding_window"],
+        attn_softcap=fields["attn_logit_softcapping"],
+        final_softcap=fields["final_logit_softcapping"],
+        rope_theta=_rope(fields, None).theta,
+    )
+
+
+def _gemma3(fields: Mapping[str, Any], sizes: dict[str, Any]) -> TransformerConfig:
+    period = fields.get("sliding_window_pattern") or 6
+    return gemma3_config(
+        **sizes,
+        query_pre_attn_scalar=fields["query_pre_attn_scalar"],
+        attention_types=_attention_types(fields, period),
+        window=fields["sliding_window"],
+        final_softcap=fields["final_logit_softcapping"],
+        global_rope=_rope(fields, "full_attention"),
+        local_rope=_rope(fields, "sliding_attention"),
+    )
+
+
+_BUILD = {"gemma": _gemma1, "gemma2": _gemma2, "gemma3_text": _gemma3}
+
+
+def _attention_types(
+    fields: Mapping[str, Any], period: int
+) -> tuple[AttentionType, ...]:
+    """Reads the type of each layer; by default each period ends in a global one."""
+    stated = fields.get("layer_types")
+    if stated is None:
+        num_layers = fields["num_hidden_layers"]
+        return tuple(
+            AttentionType.LOCAL if (i + 1) % period else AttentionType.GLOBAL
+            for i in range(num_layers)
+        )
+    if len(stated) != fields["num_hidden_layers"]:
+        raise ValueError(
+            f"layer_types has {len(stated)} entries for "
+            f"{fields['num_hidden_layers']} layers"
+        )
+    return tuple(_TYPE_NAMES[name] for name in stated)
+
+
+def _rope(fields: Mapping[str, Any], layer_type: str | None) -> RopeConfig:
+    """Reads rotary positions, for one type of layer in Gemma 3, in either style."""
+    if nested := fields.get("rope_parameters"):
+        stated = nested.get(layer_type, nested)
+    elif layer_type == "sliding_attention":
+        stated = {"rope_theta": fields.get("rope_local_base_freq", 10_000.0)}
+    else:
+        theta = fields.get("rope_theta", 1e6 if layer_type else 1e4)
+        stated = {"rope_theta": theta} | (fields.get("rope_scaling") or {})
+    kind = stated.get("rope_type", stated.get("type", "default"))
+    if kind not in ("default", "linear"):
+        raise ValueError(f"rope type {kind!r} is none of 'default', 'linear'")
+    factor = stated["factor"] if kind == "linear" else 1.0
+    return RopeConfig(theta=float(stated["rope_theta"]), factor=float(factor))
+
+
+def _refuse_unknown(fields: Mapping[str, Any], where: object) -> None:
+    """Refuses what transformers would compute and we would not."""
+    activation = fields.get("hidden_activation") or fields.get("hidden_act")
+    problems = {
+        f"hidden_activation {activation!r}": activation
+        not in (None, "gelu", "gelu_pytorch_tanh"),
+        "attention_bias": bool(fields.get("attention_bias")),
+        "use_bidirectional_attention": bool(fields.get("use_bidirectional_attention")),
+        "tie_word_embeddings false": fields.get("tie_word_embeddings") is False,
+    }
+    for problem, found in problems.items():
+        if found:
+            raise CheckpointError(f"{where} has {problem}, which is not supported.")
+
+
+def config_to_json(config: TransformerConfig, dtype: str) -> dict[str, Any]:
+    """Returns the config.json of a config, for transformers 4 and 5."""
+    first = config.layers[0]
+    model_type = "gemma3_text" if config.family == "gemma3" else config.family
+    classes = {"gemma": "Gemma", "gemma2": "Gemma2", "gemma3": "Gemma3"}
+    fields: dict[str, Any] = {
+        "architectures": [f"{classes[config.family]}ForCausalLM"],
+        "model_type": model_type,
+        "dtype": dtype,
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.embed_dim,
+        "intermediate_size": first.hidden_dim,
+        "num_hidden_layers": config.num_layers,
+        "num_attention_heads": first.num_heads,
+        "num_key_value_heads": first.num_kv_heads,
+        "head_dim": first.head_dim,
+        "max_position_embeddings": config.max_positions,
+        "rms_norm_eps": config.norm_eps,
+        "hidden_activation": "gelu_pytorch_tanh",
+        "tie_word_embeddings": True,
+        "bos_token_id": 2,
+        "eos_token_id": 1,
+        "pad_token_id": 0,
+    }
+    if config.family == "gemma":
+        return fields | {"rope_theta": first.rope.theta}
+    types = [layer.attention_type for layer in config.layers]
+    fields |= {
+        "query_pre_attn_scalar": _undo_root(first.query_scale),
+        "sliding_window": first.window,
+        "layer_types": [_NAME_OF_TYPE[t] for t in types],
+        "attn_logit_softcapping": first.attn_softcap,
+        "final_logit_softcapping": config.final_softcap,
+    }
+    if config.family == "gemma2":
+        return fields | {"rope_theta": first.rope.theta}
+    rope = {layer.attention_type: layer.rope for layer in config.layers}
+    global_rope = rope.get(AttentionType.GLOBAL, RopeConfig(theta=1e6))
+    local_rope = rope.get(AttentionType.LOCAL, RopeConfig(theta=1e4))
+    scaling = {"rope_type": "linear", "factor": global_rope.factor}
+    return fields | {
+        "rope_theta": global_rope.theta,
+        "rope_local_base_freq": local_rope.theta,
+        "rope_scaling": None if global_rope.factor == 1.0 else scaling,
+    }
+
+
+def _undo_root(query_scale: float) -> float:
+    """Returns the x of `x ** -0.5`, exactly for whole numbers."""
+    scalar = query_scale**-2
+    return round(scalar) if abs(scalar - round(scalar)) < 1e-6 else scalar

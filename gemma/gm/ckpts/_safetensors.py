@@ -1,0 +1,141 @@
+"""Safetensors files, one or several to a checkpoint.
+
+Reference: https://huggingface.co/docs/safetensors. Sharded checkpoints have an index,
+`model.safetensors.index.json`, that names the file of each tensor.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from gemma.gm.ckpts._errors import CheckpointError
+from gemma.gm.typing import DType
+
+_SINGLE = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
+
+
+class SafetensorsFolder:
+    """The safetensors files of a folder, memory-mapped; a `TensorReader`."""
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+        self._files = {path: _open(path) for path in _find_files(self.folder)}
+        self._home = {n: p for p, file in self._files.items() for n in file.keys()}  # noqa: SIM118
+        _check_index(self.folder / _INDEX, self._home)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each tensor."""
+        return {
+            name: tuple(self._files[path].get_slice(name).get_shape())
+            for name, path in self._home.items()
+        }
+
+    def file_of(self, name: str) -> Path:
+        """Returns the shard that holds a tensor."""
+        return self._home[name]
+
+    def read(self, name: str, dtype: DType) -> np.ndarray:
+        """Returns one tensor, converted to `dtype`."""
+        return self._files[self._home[name]].get_tensor(name).astype(dtype, copy=False)
+
+
+def _find_files(folder: Path) -> list[Path]:
+    if (folder / _INDEX).exists():
+        names = set(_read_index(folder / _INDEX).values())
+        missing = sorted(name for name in names if not (folder / name).exists())
+        if missing:
+            raise CheckpointError(
+                f"{folder / _INDEX} names {missing[0]}, which is not in the folder "
+                f"({len(missing)} of {len(names)} files are missing)."
+            )
+        return sorted(folder / name for name in names)
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        pickles = [p.name for p in folder.glob("*.bin")]
+        why = (
+            f" {pickles[0]} is a pickle, which can run code when it is opened and is "
+            "not read: convert it to safetensors."
+            if pickles
+            else ""
+        )
+        raise CheckpointError(f"{folder} holds no .safetensors file.{why}")
+    return files
+
+
+def _read_index(path: Path) -> Mapping[str, str]:
+    try:
+        return json.loads(path.read_text())["weight_map"]
+    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path} is not a safetensors index: {error}") from None
+
+
+def _check_index(path: Path, home: Mapping[str, Path]) -> None:
+    if not path.exists():
+        return
+    for name, file in _read_index(path).items():
+        if name not in home:
+            raise CheckpointError(
+                f"{path} says that {file} holds tensor {name!r}, but it does not."
+            )
+
+
+def _open(path: Path):
+    try:
+        return safe_open(path, framework="np")
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path} is truncated or not a safetensors file: {error}"
+        ) from None
+
+
+def write_safetensors(
+    folder: Path,
+    sizes: Mapping[str, int],
+    read: Callable[[str], np.ndarray],
+    *,
+    max_shard_bytes: int,
+) -> None:
+    """Writes tensors into a folder, in files of at most `max_shard_bytes` each.
+
+    Args:
+      folder: An existing folder.
+      sizes: Bytes of each tensor, by name.
+      read: Returns one tensor; memory holds those of one file at a time.
+      max_shard_bytes: A tensor larger than this gets a file of its own.
+    """
+    shards = _split(sizes, max_shard_bytes)
+    if len(shards) == 1:
+        _write(folder / _SINGLE, shards[0], read)
+        return
+    weight_map = {}
+    for i, names in enumerate(shards, 1):
+        file = f"model-{i:05d}-of-{len(shards):05d}.safetensors"
+        _write(folder / file, names, read)
+        weight_map |= dict.fromkeys(names, file)
+    total = sum(sizes.values())
+    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+    (folder / _INDEX).write_text(json.dumps(index, indent=2) + "\n")
+
+
+def _split(sizes: Mapping[str, int], max_bytes: int) -> list[list[str]]:
+    shards: list[list[str]] = [[]]
+    room = max_bytes
+    for name, num_bytes in sizes.items():
+        if num_bytes > room and shards[-1]:
+            shards.append([])
+            room = max_bytes
+        shards[-1].append(name)
+        room -= num_bytes
+    return shards
+
+
+def _write(path: Path, names: list[str], read: Callable[[str], np.ndarray]) -> None:
+    # transformers refuses a file that does not say which framework's layout it has.
+    tensors = {name: np.ascontiguousarray(read(name)) for name in names}
+    save_file(tensors, path, metadata={"format": "pt"})

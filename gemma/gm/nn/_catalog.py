@@ -1,0 +1,128 @@
+"""The published models: a table.
+
+Sizes are those of the released checkpoints; `Gemma3_4B` and larger are the text side.
+"""
+
+from gemma.gm.nn._config import (
+    RopeConfig,
+    TransformerConfig,
+    gemma1_config,
+    gemma2_config,
+    gemma3_config,
+)
+from gemma.gm.nn._transformer import Transformer
+
+# Gemma 3 of 4B and more stretches the positions of its global layers by 8, and its
+# table has 64 rows more than the vocabulary, to make room for the image token.
+_GEMMA3_LARGE = {
+    "window": 1024,
+    "vocab_size": 262_208,
+    "global_rope": RopeConfig(theta=1_000_000.0, factor=8.0),
+    "max_positions": 131_072,
+}
+
+CATALOG: dict[str, TransformerConfig] = {
+    "Gemma1_2B": gemma1_config(
+        num_layers=18, embed_dim=2048, hidden_dim=16384, num_heads=8, num_kv_heads=1
+    ),
+    "Gemma1_7B": gemma1_config(
+        num_layers=28, embed_dim=3072, hidden_dim=24576, num_heads=16, num_kv_heads=16
+    ),
+    "Gemma2_2B": gemma2_config(
+        num_layers=26, embed_dim=2304, hidden_dim=9216, num_heads=8, num_kv_heads=4
+    ),
+    "Gemma2_9B": gemma2_config(
+        num_layers=42, embed_dim=3584, hidden_dim=14336, num_heads=16, num_kv_heads=8
+    ),
+    "Gemma2_27B": gemma2_config(
+        num_layers=46,
+        embed_dim=4608,
+        hidden_dim=36864,
+        num_heads=32,
+        num_kv_heads=16,
+        head_dim=128,
+        query_pre_attn_scalar=144,  # D / N, not H
+    ),
+    "Gemma3_270M": gemma3_config(
+        num_layers=18, embed_dim=640, hidden_dim=2048, num_heads=4, num_kv_heads=1
+    ),
+    "Gemma3_1B": gemma3_config(
+        num_layers=26, embed_dim=1152, hidden_dim=6912, num_heads=4, num_kv_heads=1
+    ),
+    "Gemma3_4B": gemma3_config(
+        num_layers=34,
+        embed_dim=2560,
+        hidden_dim=10240,
+        num_heads=8,
+        num_kv_heads=4,
+        **_GEMMA3_LARGE,
+    ),
+    "Gemma3_12B": gemma3_config(
+        num_layers=48,
+        embed_dim=3840,
+        hidden_dim=15360,
+        num_heads=16,
+        num_kv_heads=8,
+        **_GEMMA3_LARGE,
+    ),
+    "Gemma3_27B": gemma3_config(
+        num_layers=62,
+        embed_dim=5376,
+        hidden_dim=21504,
+        num_heads=32,
+        num_kv_heads=16,
+        head_dim=128,
+        query_pre_attn_scalar=168,  # D / N, not H
+        **_GEMMA3_LARGE,
+    ),
+}
+
+
+def Gemma1_2B() -> Transformer:  # noqa: N802
+    """Gemma, Gemma 1.1 and CodeGemma of 2B."""
+    return Transformer(CATALOG["Gemma1_2B"])
+
+
+def Gemma1_7B() -> Transformer:  # noqa: N802
+    """Gemma, Gemma 1.1 and CodeGemma of 7B."""
+    return Transformer(CATALOG["Gemma1_7B"])
+
+
+def Gemma2_2B() -> Transformer:  # noqa: N802
+    """Gemma 2 and ShieldGemma of 2B."""
+    return Transformer(CATALOG["Gemma2_2B"])
+
+
+def Gemma2_9B() -> Transformer:  # noqa: N802
+    """Gemma 2 and ShieldGemma of 9B."""
+    return Transformer(CATALOG["Gemma2_9B"])
+
+
+def Gemma2_27B() -> Transformer:  # noqa: N802
+    """Gemma 2 and ShieldGemma of 27B."""
+    return Transformer(CATALOG["Gemma2_27B"])
+
+
+def Gemma3_270M() -> Transformer:  # noqa: N802
+    """Gemma 3 of 270M."""
+    return Transformer(CATALOG["Gemma3_270M"])
+
+
+def Gemma3_1B() -> Transformer:  # noqa: N802
+    """Gemma 3 of 1B."""
+    return Transformer(CATALOG["Gemma3_1B"])
+
+
+def Gemma3_4B() -> Transformer:  # noqa: N802
+    """Gemma 3 of 4B, text side."""
+    return Transformer(CATALOG["Gemma3_4B"])
+
+
+def Gemma3_12B() -> Transformer:  # noqa: N802
+    """Gemma 3 of 12B, text side."""
+    return Transformer(CATALOG["Gemma3_12B"])
+
+
+def Gemma3_27B() -> Transformer:  # noqa: N802
+    """Gemma 3 of 27B, text side."""
+    return Transformer(CATALOG["Gemma3_27B"])

@@ -1,0 +1,187 @@
+"""The decoder: one for the whole family, driven by its config.
+
+Axes: B batch, L length, S keys, D model width, N query heads, V vocabulary.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from gemma.gm.math import RopeTable, rms_norm, rope_table
+from gemma.gm.nn._block import block, block_specs
+from gemma.gm.nn._cache import NewTokens, init_cache
+from gemma.gm.nn._config import LayerConfig, TransformerConfig
+from gemma.gm.nn._embedder import embed, embedder_specs, unembed
+from gemma.gm.typing import Cache, DType, Params
+from gemma.gm.weights import ParamSpec, init_params
+
+
+class Output(NamedTuple):
+    """What `Transformer.apply` returns.
+
+    Attributes:
+      logits: [B, L, V], or [B, V] with `last_only`; float32.
+      cache: The cache with the new tokens, if one was given.
+      hidden_states: With `return_hidden_states`: the scaled embeddings, the residual
+        stream after each layer but the last, and the input of the head.
+      attention_weights: With `return_attention_weights`: where each layer looked.
+        Keys are in cache order: slots first, then, for several tokens, the new ones.
+    """
+
+    logits: Float[Array, "..."]
+    cache: Cache | None = None
+    hidden_states: tuple[Float[Array, "B L D"], ...] | None = None
+    attention_weights: tuple[Float[Array, "B N L S"], ...] | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Transformer:
+    """A model without its weights: pure functions of a config.
+
+    Attributes:
+      config: The shape.
+      dtype: Dtype of activations; that of the embedding table if None.
+      checkpoint: Where the weights came from, if they came from disk: samplers find
+        the tokenizer there.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from gemma import gm
+      >>> model = gm.nn.Transformer(gm.nn.gemma3_config(
+      ...     num_layers=2, embed_dim=16, hidden_dim=32, num_heads=2, num_kv_heads=1,
+      ...     head_dim=8, vocab_size=50))
+      >>> params = model.init(jax.random.key(0))
+      >>> model.apply({"params": params}, jnp.array([[2, 7, 9]])).logits.shape
+      (1, 3, 50)
+    """
+
+    config: TransformerConfig
+    dtype: DType | None = None
+    checkpoint: Path | None = None
+
+    def specs(self) -> dict[str, object]:
+        """Returns the tree of `ParamSpec` that the params must fit."""
+        config = self.config
+        layers = {f"layer_{i}": block_specs(c) for i, c in enumerate(config.layers)}
+        norm = ParamSpec((config.embed_dim,), axes=("embed",), init="zeros")
+        return {"embedder": embedder_specs(config), **layers, "final_norm": norm}
+
+    def init(self, key: jax.Array, dtype: DType = jnp.float32) -> Params:
+        """Returns random params."""
+        return init_params(self.specs(), key, dtype)
+
+    def init_cache(
+        self, *, batch_size: int, cache_length: int, dtype: DType = jnp.float32
+    ) -> Cache:
+        """Returns an empty key/value cache.
+
+        Args:
+          batch_size: Rows.
+          cache_length: The most tokens a sequence may have. Sliding layers keep their
+            window only.
+          dtype: Dtype of keys and values.
+        """
+        return init_cache(
+            self.config, batch_size=batch_size, cache_length=cache_length, dtype=dtype
+        )
+
+    def apply(
+        self,
+        variables: Params,
+        tokens: Int[Array, "B L"],
+        *,
+        positions: Int[Array, "B L"] | None = None,
+        mask: Bool[Array, "B L"] | None = None,
+        cache: Cache | None = None,
+        last_only: bool = False,
+        return_hidden_states: bool = False,
+        return_attention_weights: bool = False,
+    ) -> Output:
+        """Runs the model over tokens.
+
+        Args:
+          variables: `{"params": params}`.
+          tokens: Token ids.
+          positions: Place of each token in its sequence. By default tokens follow what
+            the cache holds, padding not counted. With a cache they must do so.
+          mask: False for padding, which nothing sees. With a cache, padding comes last.
+          cache: Keys and values of the tokens before; must have room for these.
+          last_only: Return logits of each row's last real token only. The logits of a
+            whole prompt take 4 V bytes a token: 1 MB a token with 262,144 entries.
+          return_hidden_states: Also return the residual stream.
+          return_attention_weights: Also return where each layer looked.
+        """
+        params, config = variables["params"], self.config
+        dtype = self.dtype or params["embedder"]["input_embedding"].dtype
+        new = _place(tokens, positions, mask, cache)
+        ropes = _ropes(config.layers, new.positions)
+
+        x_BLD = embed(params["embedder"], tokens, dtype=dtype)
+        hidden, weights, new_cache = [x_BLD], [], {"end": new.end}
+        for i, layer in enumerate(config.layers):
+            name = f"layer_{i}"
+            with jax.named_scope(name):
+                out = block(
+                    params[name],
+                    layer,
+                    x_BLD,
+                    rope=ropes[layer.rope, layer.head_dim],
+                    new=new,
+                    cache=None if cache is None else cache[name],
+                )
+            x_BLD, new_cache[name] = out.x, out.cache
+            hidden.append(x_BLD)
+            weights.append(out.weights)
+
+        x_BLD = rms_norm(x_BLD, params["final_norm"], eps=config.norm_eps)
+        hidden[-1] = x_BLD
+        head_input = _last_valid(x_BLD, new.valid) if last_only else x_BLD
+        return Output(
+            logits=unembed(params["embedder"], config, head_input),
+            cache=None if cache is None else new_cache,
+            hidden_states=tuple(hidden) if return_hidden_states else None,
+            attention_weights=tuple(weights) if return_attention_weights else None,
+        )
+
+
+def _place(
+    tokens: Int[Array, "B L"],
+    positions: Int[Array, "B L"] | None,
+    mask: Bool[Array, "B L"] | None,
+    cache: Cache | None,
+) -> NewTokens:
+    """Says where the tokens stand: after the cache, padding not counted."""
+    B, L = tokens.shape
+    valid = jnp.ones([B, L], bool) if mask is None else mask
+    begin = jnp.zeros([B], jnp.int32) if cache is None else cache["end"]
+    if positions is None:
+        count = jnp.cumsum(valid, axis=1, dtype=jnp.int32)
+        positions = begin[:, None] + jnp.maximum(count - 1, 0)
+    end = begin + valid.sum(axis=1, dtype=jnp.int32)
+    return NewTokens(positions=positions.astype(jnp.int32), valid=valid, end=end)
+
+
+def _ropes(
+    layers: tuple[LayerConfig, ...], positions: Int[Array, "B L"]
+) -> dict[tuple, RopeTable]:
+    """Returns one table for each kind of layer, not for each layer."""
+    kinds = {(layer.rope, layer.head_dim) for layer in layers}
+    return {
+        (rope, head_dim): rope_table(
+            positions, head_dim=head_dim, theta=rope.theta, factor=rope.factor
+        )
+        for rope, head_dim in kinds
+    }
+
+
+def _last_valid(
+    x_BLD: Float[Array, "B L D"], valid: Bool[Array, "B L"]
+) -> Float[Array, "B D"]:
+    """Returns each row's vector at its last real token."""
+    place = jnp.arange(valid.shape[1], dtype=jnp.int32)[None, :]
+    last = jnp.max(jnp.where(valid, place, 0), axis=1)
+    return jnp.take_along_axis(x_BLD, last[:, None, None], axis=1)[:, 0]

@@ -1,0 +1,67 @@
+"""Weights are declared, not created.
+
+A layer states the shape of each of its weights once. Initialisation, the check of a
+checkpoint and the memory estimate all read that statement.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from gemma.gm.typing import DType, Params
+from gemma.gm.weights._tree import flatten, unflatten
+
+# transformers' `initializer_range` for every Gemma.
+_STDDEV = 0.02
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ParamSpec:
+    """One weight.
+
+    Attributes:
+      shape: Stored `[out..., in...]`: the axes that are summed over come last.
+      axes: A name for each axis ("vocab", "embed", "heads", "kv_heads", "head",
+        "hidden"), by which it can be placed on several devices.
+      init: "normal" (standard deviation 0.02) or "zeros" (norms, stored around zero).
+    """
+
+    shape: tuple[int, ...]
+    axes: tuple[str, ...]
+    init: Literal["normal", "zeros"] = "normal"
+
+
+def init_params(
+    specs: Mapping[str, object], key: jax.Array, dtype: DType = jnp.float32
+) -> Params:
+    """Returns random weights for a tree of specs."""
+    flat = flatten(specs)
+    keys = jax.random.split(key, len(flat))
+    leaves = zip(flat.items(), keys, strict=True)
+    return unflatten({path: _init(spec, k, dtype) for (path, spec), k in leaves})
+
+
+def _init(spec: ParamSpec, key: jax.Array, dtype: DType) -> jax.Array:
+    if spec.init == "zeros":
+        return jnp.zeros(spec.shape, dtype)
+    return (_STDDEV * jax.random.normal(key, spec.shape)).astype(dtype)
+
+
+def shape_structs(specs: Mapping[str, object], dtype: DType = jnp.float32) -> Params:
+    """Returns the tree as `jax.ShapeDtypeStruct`, for tracing without weights."""
+    flat = flatten(specs)
+    return unflatten({p: jax.ShapeDtypeStruct(s.shape, dtype) for p, s in flat.items()})
+
+
+def num_params(specs: Mapping[str, object]) -> int:
+    """Returns how many numbers the weights hold."""
+    return sum(math.prod(spec.shape) for spec in flatten(specs).values())
+
+
+def num_bytes(specs: Mapping[str, object], dtype: DType) -> int:
+    """Returns the memory that the weights take in `dtype`."""
+    return num_params(specs) * jnp.dtype(dtype).itemsize
