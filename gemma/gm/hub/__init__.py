@@ -1,1 +1,15 @@
-"""gm.hub"""
+"""From the name of a model to files on this machine."""
+
+from gemma.gm.hub._cache import cache_dir
+from gemma.gm.hub._embedded import embedded_checkpoint
+from gemma.gm.hub._errors import CheckpointNotFoundError
+from gemma.gm.hub._published import published_names
+from gemma.gm.hub._resolve import resolve
+
+__all__ = [
+    "CheckpointNotFoundError",
+    "cache_dir",
+    "embedded_checkpoint",
+    "published_names",
+    "resolve",
+]

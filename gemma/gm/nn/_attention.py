@@ -16,7 +16,7 @@ from gemma.gm.math import (
     dot_product_attention,
     rms_norm,
 )
-from gemma.gm.nn._cache import KeysValues, NewTokens, extend
+from gemma.gm.nn._cache import NewTokens, slot_positions, write
 from gemma.gm.nn._config import LayerConfig
 from gemma.gm.typing import Params
 from gemma.gm.weights import ParamSpec, einsum
@@ -74,20 +74,42 @@ def attention(
     q_BLNH, k_BLKH = apply_rope(q_BLNH, rope), apply_rope(k_BLKH, rope)
 
     k_BKLH, v_BKLH = k_BLKH.transpose(0, 2, 1, 3), v_BLKH.transpose(0, 2, 1, 3)
-    if cache is None:
-        seen = KeysValues(k_BKLH, v_BKLH, jnp.where(new.valid, new.positions, -1))
-    else:
-        seen, cache = extend(cache, k_BKLH, v_BKLH, new)
 
-    window = config.window if config.is_local else None
+    # Queries look at the cache as it was before, and at the new tokens themselves: a
+    # ring may lose to the last tokens of a chunk what its first ones still need.
+    keys, values = [k_BKLH], [v_BKLH]
+    key_positions = jnp.where(new.valid, new.positions, -1)
+    if cache is not None:
+        keys.insert(0, cache["k"].astype(x_BLD.dtype))
+        values.insert(0, cache["v"].astype(x_BLD.dtype))
+        old_positions = slot_positions(new.begin, cache["k"].shape[2])
+        key_positions = jnp.concatenate([old_positions, key_positions], axis=1)
     out_BLNH, weights = dot_product_attention(
         q_BLNH,
-        seen.k.astype(q_BLNH.dtype),
-        seen.v.astype(q_BLNH.dtype),
-        attention_mask(new.positions, seen.positions, window=window),
+        keys,
+        values,
+        attention_mask(
+            new.positions,
+            key_positions,
+            window=config.window if config.is_local else None,
+        ),
         scale=config.query_scale,
         softcap=config.attn_softcap,
     )
+    if cache is not None:
+        cache = write(cache, k_BKLH, v_BKLH, _after(new, out_BLNH))
     return AttentionOutput(
         einsum("BLNH,DNH->BLD", out_BLNH, params["o"]), cache, weights
     )
+
+
+def _after(new: NewTokens, x_BLNH: Float[Array, "B L N H"]) -> NewTokens:
+    """Returns `new`, made to depend on a value that comes after all reads of the cache.
+
+    XLA then writes the new keys and values in place. Otherwise it may write before it
+    reads, and copies the whole cache of the layer in each step. A barrier does not
+    help: XLA on CPU drops it before it decides about copies. The dependency is a
+    comparison that never holds.
+    """
+    never = x_BLNH[0, 0, 0, 0].astype(jnp.float32) < -3e38
+    return new._replace(valid=new.valid & ~never)

@@ -23,20 +23,14 @@ class NewTokens(NamedTuple):
     Attributes:
       positions: Place of each token in its sequence.
       valid: False for padding.
+      begin: Tokens of each row in the cache before these.
       end: Tokens of each row in the cache once these are written.
     """
 
     positions: Int[Array, "B L"]
     valid: Bool[Array, "B L"]
+    begin: Int[Array, "B"]
     end: Int[Array, "B"]
-
-
-class KeysValues(NamedTuple):
-    """What the queries of one layer may look at; position -1 marks no key."""
-
-    k: Float[Array, "B K S H"]
-    v: Float[Array, "B K S H"]
-    positions: Int[Array, "B S"]
 
 
 def init_cache(
@@ -58,35 +52,17 @@ def _init_layer(
     return {"k": jnp.zeros(shape, dtype), "v": jnp.zeros(shape, dtype)}
 
 
-def extend(
+def write(
     layer_cache: dict[str, Array],
     k_BKLH: Float[Array, "B K L H"],
     v_BKLH: Float[Array, "B K L H"],
     new: NewTokens,
-) -> tuple[KeysValues, dict[str, Array]]:
-    """Writes new keys and values; returns what their queries may see, and the cache.
-
-    A chunk may push out of a ring what its first queries still need. So they look at
-    the ring as it was before, followed by the chunk itself. A single token only
-    pushes out what has left its window, and looks at the ring after the write: no
-    copy of the ring in a decode step.
-    """
-    slots, num_new = layer_cache["k"].shape[2], k_BKLH.shape[2]
-    written = {
-        "k": _write(layer_cache["k"], k_BKLH, new),
-        "v": _write(layer_cache["v"], v_BKLH, new),
+) -> dict[str, Array]:
+    """Returns the cache of a layer with the keys and values of new tokens."""
+    return {
+        "k": _put(layer_cache["k"], k_BKLH, new),
+        "v": _put(layer_cache["v"], v_BKLH, new),
     }
-    if num_new == 1:
-        return KeysValues(**written, positions=slot_positions(new.end, slots)), written
-    begin = new.end - new.valid.sum(axis=1, dtype=jnp.int32)
-    chunk_positions = jnp.where(new.valid, new.positions, -1)
-    old_positions = slot_positions(begin, slots)
-    seen = KeysValues(
-        k=jnp.concatenate([layer_cache["k"], k_BKLH], axis=2),
-        v=jnp.concatenate([layer_cache["v"], v_BKLH], axis=2),
-        positions=jnp.concatenate([old_positions, chunk_positions], axis=1),
-    )
-    return seen, written
 
 
 def slot_positions(end: Int[Array, "B"], slots: int) -> Int[Array, "B S"]:
@@ -96,7 +72,7 @@ def slot_positions(end: Int[Array, "B"], slots: int) -> Int[Array, "B S"]:
     return jnp.maximum(last - (last - slot) % slots, -1)
 
 
-def _write(
+def _put(
     slots_BKSH: Float[Array, "B K S H"],
     new_BKLH: Float[Array, "B K L H"],
     new: NewTokens,

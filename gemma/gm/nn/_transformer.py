@@ -29,7 +29,7 @@ class Output(NamedTuple):
       hidden_states: With `return_hidden_states`: the scaled embeddings, the residual
         stream after each layer but the last, and the input of the head.
       attention_weights: With `return_attention_weights`: where each layer looked.
-        Keys are in cache order: slots first, then, for several tokens, the new ones.
+        With a cache, its slots come first, then the new tokens.
     """
 
     logits: Float[Array, "..."]
@@ -61,7 +61,7 @@ class Transformer:
 
     config: TransformerConfig
     dtype: DType | None = None
-    checkpoint: Path | None = None
+    checkpoint: Path | None = dataclasses.field(default=None, compare=False)
 
     def specs(self) -> dict[str, object]:
         """Returns the tree of `ParamSpec` that the params must fit."""
@@ -73,6 +73,10 @@ class Transformer:
     def init(self, key: jax.Array, dtype: DType = jnp.float32) -> Params:
         """Returns random params."""
         return init_params(self.specs(), key, dtype)
+
+    def activation_dtype(self, params: Params) -> DType:
+        """Returns the dtype of the residual stream, and so of keys and values."""
+        return self.dtype or params["embedder"]["input_embedding"].dtype
 
     def init_cache(
         self, *, batch_size: int, cache_length: int, dtype: DType = jnp.float32
@@ -116,12 +120,13 @@ class Transformer:
           return_attention_weights: Also return where each layer looked.
         """
         params, config = variables["params"], self.config
-        dtype = self.dtype or params["embedder"]["input_embedding"].dtype
+        dtype = self.activation_dtype(params)
         new = _place(tokens, positions, mask, cache)
         ropes = _ropes(config.layers, new.positions)
 
         x_BLD = embed(params["embedder"], tokens, dtype=dtype)
-        hidden, weights, new_cache = [x_BLD], [], {"end": new.end}
+        hidden, weights = [x_BLD], []
+        new_cache: Cache = {"end": new.end}
         for i, layer in enumerate(config.layers):
             name = f"layer_{i}"
             with jax.named_scope(name):
@@ -158,11 +163,14 @@ def _place(
     B, L = tokens.shape
     valid = jnp.ones([B, L], bool) if mask is None else mask
     begin = jnp.zeros([B], jnp.int32) if cache is None else cache["end"]
-    if positions is None:
-        count = jnp.cumsum(valid, axis=1, dtype=jnp.int32)
-        positions = begin[:, None] + jnp.maximum(count - 1, 0)
-    end = begin + valid.sum(axis=1, dtype=jnp.int32)
-    return NewTokens(positions=positions.astype(jnp.int32), valid=valid, end=end)
+    count = jnp.cumsum(valid, axis=1, dtype=jnp.int32)
+    following = begin[:, None] + jnp.maximum(count - 1, 0)
+    return NewTokens(
+        positions=following if positions is None else positions.astype(jnp.int32),
+        valid=valid,
+        begin=begin,
+        end=begin + count[:, -1],
+    )
 
 
 def _ropes(

@@ -1,0 +1,109 @@
+"""What generation returns, and one row of it as it grows."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal
+
+from gemma.gm.text._detokenize import StreamingDecoder
+from gemma.gm.text._stop import StopStrings
+from gemma.gm.text._tokenizer import Tokenizer
+
+# "stop": the model ended its answer, or a stop string came up.
+# "length": max_new_tokens were made, or the cache is full.
+FinishReason = Literal["stop", "length"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TokenLogprobs:
+    """How probable a chosen token was, and which tokens were the most probable.
+
+    Attributes:
+      chosen: Natural log-probability of the chosen token.
+      top: Ids and log-probabilities of the best tokens, best first.
+    """
+
+    chosen: float
+    top: tuple[tuple[int, float], ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Piece:
+    """One token of one row, as it arrives.
+
+    Attributes:
+      row: Which prompt it answers.
+      text: What can be shown of the answer now: whole characters only, and nothing
+        that may turn out to be a stop string.
+      token_id: The token.
+      logprobs: If they were asked for.
+      finish_reason: Set on the last piece of a row.
+    """
+
+    row: int
+    text: str
+    token_id: int
+    logprobs: TokenLogprobs | None
+    finish_reason: FinishReason | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Generation:
+    """The answer to one prompt.
+
+    Attributes:
+      text: The answer without the token or string that ended it; with `echo`, after
+        the prompt.
+      prompt_ids: The tokens of the prompt.
+      token_ids: The tokens of the answer, an ending token included.
+      finish_reason: Why it ended.
+      logprobs: One entry a token, if they were asked for.
+    """
+
+    text: str
+    prompt_ids: tuple[int, ...]
+    token_ids: tuple[int, ...]
+    finish_reason: FinishReason
+    logprobs: tuple[TokenLogprobs, ...] | None
+
+
+class GrowingRow:
+    """One row of a batch while it grows; it changes as tokens are pushed.
+
+    Attributes:
+      room: How many more tokens it may take.
+      finish_reason: Set once it has ended.
+    """
+
+    finish_reason: FinishReason | None = None
+
+    def __init__(
+        self,
+        index: int,
+        tokenizer: Tokenizer,
+        *,
+        stop: Sequence[str],
+        max_new_tokens: int,
+    ):
+        self._index = index
+        self._stop_ids = tokenizer.stop_ids
+        self._decoder = StreamingDecoder(tokenizer)
+        self._stop = StopStrings(stop)
+        self.room = max_new_tokens
+
+    def push(self, token_id: int, logprobs: TokenLogprobs | None) -> Piece:
+        """Takes the next token; returns what may be shown."""
+        self.room -= 1
+        is_end = token_id in self._stop_ids
+        text, found = self._stop.push("" if is_end else self._decoder.push(token_id))
+        if is_end or found:
+            self.finish_reason = "stop"
+        elif self.room == 0:
+            self.finish_reason = "length"
+        if self.finish_reason is not None and not found:
+            text += self._flush()
+        return Piece(self._index, text, token_id, logprobs, self.finish_reason)
+
+    def _flush(self) -> str:
+        """Returns what was held back in case a character or stop string went on."""
+        text, found = self._stop.push(self._decoder.finish())
+        return text if found else text + self._stop.finish()

@@ -1,0 +1,96 @@
+"""The prompt goes into the cache, in chunks of one size.
+
+Axes: B batch, L prompt length, C chunk length, V vocabulary.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from gemma.gm.nn import Transformer
+from gemma.gm.typing import Cache, Params
+
+
+def prefill(
+    model: Transformer,
+    params: Params,
+    cache: Cache,
+    prompts: Sequence[Sequence[int]],
+    *,
+    chunk_length: int,
+) -> tuple[Float[Array, "B V"], Cache]:
+    """Writes the prompts behind what the cache holds.
+
+    The length of the prompts never recompiles: each call of the model takes a chunk.
+
+    Args:
+      model: The model.
+      params: Its params.
+      cache: Given away: only the returned one may be used afterwards.
+      prompts: Token ids of each row, at least one each.
+      chunk_length: Tokens of each row in one call.
+
+    Returns:
+      The logits after the last token of each prompt, and the cache.
+    """
+    lengths = np.array([len(prompt) for prompt in prompts])
+    logits = jnp.zeros([len(prompts), model.config.vocab_size], jnp.float32)
+    for begin in range(0, max(lengths), chunk_length):
+        tokens, mask = _cut_chunk(prompts, begin, chunk_length)
+        ends_here = (lengths > begin) & (lengths <= begin + chunk_length)
+        if ends_here.any():
+            logits, cache = _last_chunk(
+                model, params, cache, tokens, mask, logits, ends_here
+            )
+        else:
+            cache = _inner_chunk(model, params, cache, tokens, mask)
+    return logits, cache
+
+
+def _cut_chunk(
+    prompts: Sequence[Sequence[int]], begin: int, length: int
+) -> tuple[Int[np.ndarray, "B C"], Bool[np.ndarray, "B C"]]:
+    tokens = np.zeros([len(prompts), length], np.int32)
+    mask = np.zeros([len(prompts), length], bool)
+    for row, prompt in enumerate(prompts):
+        part = prompt[begin : begin + length]
+        tokens[row, : len(part)] = part
+        mask[row, : len(part)] = True
+    return tokens, mask
+
+
+@functools.partial(jax.jit, static_argnames="model", donate_argnames="cache")
+def _inner_chunk(
+    model: Transformer,
+    params: Params,
+    cache: Cache,
+    tokens: Int[Array, "B C"],
+    mask: Bool[Array, "B C"],
+) -> Cache:
+    # Nobody uses the logits, so XLA leaves the head out.
+    out = model.apply(
+        {"params": params}, tokens, mask=mask, cache=cache, last_only=True
+    )
+    assert out.cache is not None
+    return out.cache
+
+
+@functools.partial(jax.jit, static_argnames="model", donate_argnames="cache")
+def _last_chunk(
+    model: Transformer,
+    params: Params,
+    cache: Cache,
+    tokens: Int[Array, "B C"],
+    mask: Bool[Array, "B C"],
+    logits: Float[Array, "B V"],
+    ends_here: Bool[Array, "B"],
+) -> tuple[Float[Array, "B V"], Cache]:
+    out = model.apply(
+        {"params": params}, tokens, mask=mask, cache=cache, last_only=True
+    )
+    assert out.cache is not None
+    return jnp.where(ends_here[:, None], out.logits, logits), out.cache

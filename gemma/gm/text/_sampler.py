@@ -1,0 +1,335 @@
+"""Prompts in, texts out."""
+
+import random
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gemma.gm import hub
+from gemma.gm.ckpts import load_model
+from gemma.gm.dialog import format_for
+from gemma.gm.nn import Transformer
+from gemma.gm.text._compilation_cache import enable_compilation_cache
+from gemma.gm.text._decode import Decoded, decode_step, first_tokens
+from gemma.gm.text._generation import Generation, GrowingRow, Piece, TokenLogprobs
+from gemma.gm.text._prefill import prefill
+from gemma.gm.text._prompts import Prompt, as_batch, encode_prompt
+from gemma.gm.text._sampling import Sampling, SamplingArrays, logprobs_of, stack
+from gemma.gm.text._tokenizer import Tokenizer
+from gemma.gm.typing import DType, Params
+
+_logprobs_of = jax.jit(logprobs_of, static_argnames="num_top")
+
+
+class Sampler:
+    """Generates text from prompts, one or a batch.
+
+    Rows do not influence one another: each gets the tokens that it would get alone.
+    A sampler keeps no state between calls, and threads may share one.
+
+    Example:
+      ```python
+      sampler = gm.text.Sampler.from_pretrained()
+      sampler.sample("The capital of France is", max_new_tokens=16)
+      ```
+    """
+
+    def __init__(
+        self,
+        *,
+        model: Transformer,
+        params: Params,
+        tokenizer: Tokenizer | None = None,
+        cache_length: int | None = None,
+        prefill_chunk_length: int = 128,
+    ):
+        """Makes a sampler.
+
+        Args:
+          model: The model.
+          params: Its params.
+          tokenizer: By default the one that lies beside the model's checkpoint.
+          cache_length: The most tokens of a prompt and its answer together. By default
+            4,096, or what the model was trained for if that is less.
+          prefill_chunk_length: Tokens of a prompt that go through the model at once.
+
+        Raises:
+          ValueError: No tokenizer, or one that the model's embedding is too small for.
+        """
+        enable_compilation_cache()
+        self.model = model
+        self.params = params
+        self.tokenizer = tokenizer or _tokenizer_beside(model)
+        self.cache_length = cache_length or min(4096, model.config.max_positions)
+        self.prefill_chunk_length = prefill_chunk_length
+        self._format = format_for(model.config.family)
+        if self.tokenizer.vocab_size > model.config.vocab_size:
+            raise ValueError(
+                f"The tokenizer has {self.tokenizer.vocab_size:,} tokens but the "
+                f"model's embedding has {model.config.vocab_size:,} rows: they do not "
+                "belong together."
+            )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path | None = None,
+        *,
+        dtype: DType | None = None,
+        cache_length: int | None = None,
+    ) -> "Sampler":
+        """Loads a model and its tokenizer.
+
+        Args:
+          name: A Hugging Face folder or GGUF file, the name of a published model, or
+            None for the embedded Gemma 3 270M; see `gm.hub.resolve`.
+          dtype: Dtype of the weights; see `gm.ckpts.load_model`.
+          cache_length: The most tokens of a prompt and its answer together.
+        """
+        path = hub.resolve(name)
+        with ThreadPoolExecutor(1) as pool:
+            tokenizer = pool.submit(Tokenizer.from_path, path)
+            model, params = load_model(path, dtype=dtype)
+            return cls(
+                model=model,
+                params=params,
+                tokenizer=tokenizer.result(),
+                cache_length=cache_length,
+            )
+
+    def sample(
+        self, prompt: Prompt | Sequence[Prompt], **options: Any
+    ) -> str | list[str]:
+        """Returns the text of each answer; a str for one prompt, a list for a batch.
+
+        Args:
+          prompt: A prompt or a sequence of them.
+          **options: See `stream`, and `echo` of `generate`.
+        """
+        result = self.generate(prompt, **options)
+        if isinstance(result, Generation):
+            return result.text
+        return [generation.text for generation in result]
+
+    def generate(
+        self,
+        prompt: Prompt | Sequence[Prompt],
+        *,
+        echo: bool = False,
+        **options: Any,
+    ) -> Generation | list[Generation]:
+        """Returns text, tokens and the reason why it ended, for each prompt.
+
+        Args:
+          prompt: A prompt or a sequence of them.
+          echo: Whether the text begins with the prompt's.
+          **options: See `stream`.
+        """
+        prompts, is_single = as_batch(prompt)
+        encoded = self._encode(prompts)
+        pieces: list[list[Piece]] = [[] for _ in encoded]
+        for piece in self.stream(encoded, **options):
+            pieces[piece.row].append(piece)
+        results = [
+            _gather(
+                ids, row, self.tokenizer.decode(ids, skip_control_tokens=True) * echo
+            )
+            for ids, row in zip(encoded, pieces, strict=True)
+        ]
+        return results[0] if is_single else results
+
+    def stream(
+        self,
+        prompt: Prompt | Sequence[Prompt],
+        *,
+        max_new_tokens: int | None = None,
+        sampling: Sampling | Sequence[Sampling] | None = None,
+        seed: int | Sequence[int] | None = None,
+        stop: Sequence[str] = (),
+        forbidden_tokens: Sequence[str | int] = (),
+        num_logprobs: int | None = None,
+    ) -> Iterator[Piece]:
+        """Yields each token as it is made.
+
+        Args:
+          prompt: A prompt or a sequence of them: text, token ids or a conversation.
+            Text gets a `<bos>` in front if it has none.
+          max_new_tokens: The most tokens of an answer; by default as many as the cache
+            has room for.
+          sampling: How tokens are drawn, for all rows or for each; greedy by default.
+          seed: One for all, or one a row. With one for all, row i uses `seed + i`.
+            By default a random one.
+          stop: Strings that end an answer, besides the model's own ending tokens.
+          forbidden_tokens: Ids, or strings of a single token, that are never drawn.
+          num_logprobs: Also give the log-probability of each token, and of so many of
+            the most probable ones, under the model before any sampling option.
+
+        Raises:
+          ValueError: An option is out of range, or a prompt does not fit the cache.
+            Raised by this call, before the first token.
+        """
+        prompts = self._encode(as_batch(prompt)[0])
+        _check_count("max_new_tokens", max_new_tokens, at_least=1)
+        _check_count("num_logprobs", num_logprobs, at_least=0)
+        rows = [
+            GrowingRow(
+                i,
+                self.tokenizer,
+                stop=stop,
+                max_new_tokens=self._room(prompt_ids, max_new_tokens),
+            )
+            for i, prompt_ids in enumerate(prompts)
+        ]
+        arrays = stack(
+            _each(sampling or Sampling(), len(rows)), _seeds(seed, len(rows))
+        )
+        bias = self._bias(forbidden_tokens)
+        # Separate, so that what is wrong is said by this call and not by the first next().
+        return self._run(prompts, rows, arrays, bias, num_logprobs)
+
+    def _run(
+        self,
+        prompts: list[list[int]],
+        rows: list[GrowingRow],
+        sampling: SamplingArrays,
+        bias: jax.Array,
+        num_logprobs: int | None,
+    ) -> Iterator[Piece]:
+        """Yields pieces until every row has ended."""
+        if not rows:
+            return
+        model, params = self.model, self.params
+        cache = model.init_cache(
+            batch_size=len(rows),
+            cache_length=self.cache_length,
+            dtype=model.activation_dtype(params),
+        )
+        logits, cache = prefill(
+            model, params, cache, prompts, chunk_length=self.prefill_chunk_length
+        )
+        decoded = first_tokens(logits, cache, sampling, bias)
+        room = max(row.room for row in rows)
+        while True:
+            active = np.array([row.finish_reason is None for row in rows])
+            made = decoded
+            room -= 1
+            if room > 0:
+                # Dispatched before the host looks at the tokens made: the device never
+                # waits for the host. At an early end, this last step is for nothing.
+                decoded = decode_step(
+                    model, params, made.cache, made.tokens, active, sampling, bias
+                )
+            yield from _push(rows, made, active, num_logprobs)
+            if all(row.finish_reason is not None for row in rows):
+                return
+
+    def _echo(self, prompt_ids: list[int]) -> str:
+        return self.tokenizer.decode(prompt_ids, skip_control_tokens=True)
+
+    def _encode(self, prompts: list[Prompt]) -> list[list[int]]:
+        return [encode_prompt(p, self.tokenizer, self._format) for p in prompts]
+
+    def _room(self, prompt: list[int], max_new_tokens: int | None) -> int:
+        """Returns how many tokens may follow a prompt; refuses one that has no room."""
+        room = self.cache_length - len(prompt)
+        if room < 1:
+            raise ValueError(
+                f"Prompt has {len(prompt):,} tokens but the cache holds "
+                f"{self.cache_length:,} with the answer. Pass a larger cache_length or "
+                "shorten the prompt."
+            )
+        return room if max_new_tokens is None else min(room, max_new_tokens)
+
+    def _bias(self, forbidden_tokens: Sequence[str | int]) -> jax.Array:
+        """Returns what is added to the logits: -inf for what must not come."""
+        vocab_size = self.model.config.vocab_size
+        bias = np.zeros(vocab_size, np.float32)
+        # Rows of the embedding beyond the vocabulary have no text.
+        bias[self.tokenizer.vocab_size :] = -np.inf
+        for token in forbidden_tokens:
+            token_id = self.tokenizer.id(token) if isinstance(token, str) else token
+            if not 0 <= token_id < self.tokenizer.vocab_size:
+                raise ValueError(
+                    f"Forbidden token {token_id} is outside the vocabulary of "
+                    f"{self.tokenizer.vocab_size:,} tokens."
+                )
+            bias[token_id] = -np.inf
+        return jnp.asarray(bias)
+
+
+def _push(
+    rows: list[GrowingRow],
+    decoded: Decoded,
+    active: np.ndarray,
+    num_logprobs: int | None,
+) -> Iterator[Piece]:
+    """Hands each active row its token."""
+    logprobs: list[TokenLogprobs | None] = [None] * len(rows)
+    if num_logprobs is not None:
+        logprobs = _host_logprobs(decoded, num_logprobs)
+    for row, token_id in enumerate(np.asarray(decoded.tokens)):
+        if active[row]:
+            yield rows[row].push(int(token_id), logprobs[row])
+
+
+def _host_logprobs(decoded: Decoded, num_top: int) -> list[TokenLogprobs | None]:
+    found = jax.device_get(
+        _logprobs_of(decoded.logits, decoded.tokens, num_top=num_top)
+    )
+    return [
+        TokenLogprobs(
+            float(chosen), tuple(zip(ids.tolist(), top.tolist(), strict=True))
+        )
+        for chosen, ids, top in zip(*found, strict=True)
+    ]
+
+
+def _gather(prompt_ids: list[int], pieces: list[Piece], prefix: str) -> Generation:
+    logprobs = tuple(p.logprobs for p in pieces if p.logprobs is not None)
+    finish_reason = pieces[-1].finish_reason
+    assert finish_reason is not None
+    return Generation(
+        text=prefix + "".join(piece.text for piece in pieces),
+        prompt_ids=tuple(prompt_ids),
+        token_ids=tuple(piece.token_id for piece in pieces),
+        finish_reason=finish_reason,
+        logprobs=logprobs or None,
+    )
+
+
+def _tokenizer_beside(model: Transformer) -> Tokenizer:
+    if model.checkpoint is None:
+        raise ValueError(
+            "The model does not know its tokenizer. Pass tokenizer="
+            "gm.text.Tokenizer.from_path(...), or load the model with "
+            "gm.ckpts.load_model."
+        )
+    return Tokenizer.from_path(model.checkpoint)
+
+
+def _check_count(name: str, value: int | None, *, at_least: int) -> None:
+    if value is not None and value < at_least:
+        raise ValueError(f"{name} is {value}; it must be {at_least} or more.")
+
+
+def _each(sampling: Sampling | Sequence[Sampling], num_rows: int) -> Sequence[Sampling]:
+    if isinstance(sampling, Sampling):
+        return [sampling] * num_rows
+    if len(sampling) != num_rows:
+        raise ValueError(f"There are {num_rows} prompts and {len(sampling)} samplings.")
+    return sampling
+
+
+def _seeds(seed: int | Sequence[int] | None, num_rows: int) -> Sequence[int]:
+    if seed is None:
+        seed = random.getrandbits(32)
+    if isinstance(seed, int):
+        return [seed + row for row in range(num_rows)]
+    if len(seed) != num_rows:
+        raise ValueError(f"There are {num_rows} prompts and {len(seed)} seeds.")
+    return seed

@@ -1,0 +1,232 @@
+"""From logits to the next token, without a sort and without noise over the vocabulary.
+
+Every parameter is an array with an entry a row, so that changing one never recompiles.
+The order is that of transformers: temperature, top-k, top-p, min-p, then a draw.
+
+A sort of 262,144 logits takes 57 ms on a CPU and Gumbel noise for them 8 ms, more than
+a decode step should. Top-k and top-p only need a threshold: the largest probability
+such that enough (tokens, mass) lies at or above it. Non-negative floats order like
+their bit patterns, so 31 halvings of an integer interval find it exactly. The draw
+inverts the cumulative distribution with a single uniform number, block by block.
+
+Axes: B batch, V vocabulary.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, UInt32
+
+_BLOCK = 512
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Sampling:
+    """How one row draws its tokens. The defaults are greedy.
+
+    Attributes:
+      temperature: Divides the logits; 0 takes the most probable token.
+      top_k: Draw among the k most probable tokens only; None for all.
+      top_p: Draw among the most probable tokens that together have this mass; in
+        (0, 1].
+      min_p: Draw among tokens at least this probable relative to the best; in [0, 1].
+
+    Reference: Holtzman et al. 2020 (top-p); Nguyen et al. 2024 (min-p).
+    """
+
+    temperature: float = 0.0
+    top_k: int | None = None
+    top_p: float = 1.0
+    min_p: float = 0.0
+
+    def __post_init__(self):
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise ValueError(
+                f"temperature is {self.temperature}; it must be a number of 0 or more."
+            )
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k is {self.top_k}; it must be 1 or more, or None.")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p is {self.top_p}; it must lie in (0, 1].")
+        if not 0 <= self.min_p <= 1:
+            raise ValueError(f"min_p is {self.min_p}; it must lie in [0, 1].")
+
+
+class SamplingArrays(NamedTuple):
+    """The sampling of each row of a batch, as arrays."""
+
+    temperature: Float[Array, "B"]
+    top_k: Int[Array, "B"]
+    top_p: Float[Array, "B"]
+    min_p: Float[Array, "B"]
+    seed: UInt32[Array, "B"]
+
+
+def stack(samplings: Sequence[Sampling], seeds: Sequence[int]) -> SamplingArrays:
+    """Returns the samplings and seeds of the rows as arrays."""
+    no_limit = jnp.iinfo(jnp.int32).max
+    top_ks = [s.top_k or no_limit for s in samplings]
+    return SamplingArrays(
+        temperature=jnp.array([s.temperature for s in samplings], jnp.float32),
+        top_k=jnp.array([min(k, no_limit) for k in top_ks], jnp.int32),
+        top_p=jnp.array([s.top_p for s in samplings], jnp.float32),
+        min_p=jnp.array([s.min_p for s in samplings], jnp.float32),
+        seed=jnp.array([seed % 2**32 for seed in seeds], jnp.uint32),
+    )
+
+
+def next_tokens(
+    logits: Float[Array, "B V"],
+    sampling: SamplingArrays,
+    positions: Int[Array, "B"],
+) -> Int[Array, "B"]:
+    """Returns the next token of each row.
+
+    Args:
+      logits: Scores; -inf forbids a token.
+      sampling: How each row draws.
+      positions: The place that each token will take in its sequence. A draw depends on
+        the row's seed and this place alone, never on the rest of the batch.
+    """
+    best = _argmax(logits)
+    return jax.lax.cond(
+        jnp.any(sampling.temperature > 0),
+        lambda: jnp.where(
+            sampling.temperature > 0, _draw_tokens(logits, sampling, positions), best
+        ),
+        lambda: best,
+    )
+
+
+def _argmax(x_BV: Float[Array, "B V"]) -> Int[Array, "B"]:
+    """Returns the first largest entry: `jnp.argmax`, which is five times slower here."""
+    vocab_size = x_BV.shape[1]
+    index = jnp.arange(vocab_size, dtype=jnp.int32)[None, :]
+    is_largest = x_BV == jnp.max(x_BV, axis=1, keepdims=True)
+    return jnp.min(jnp.where(is_largest, index, vocab_size - 1), axis=1)
+
+
+def _draw_tokens(
+    logits: Float[Array, "B V"],
+    sampling: SamplingArrays,
+    positions: Int[Array, "B"],
+) -> Int[Array, "B"]:
+    # Greedy rows come along and are thrown away; any temperature does for them.
+    is_greedy = sampling.temperature == 0
+    temperature = jnp.where(is_greedy, 1.0, sampling.temperature)
+    probs = keep_probable(jax.nn.softmax(logits / temperature[:, None]), sampling)
+    return _invert_cdf(probs, _uniform(sampling.seed, positions))
+
+
+def keep_probable(
+    probs: Float[Array, "B V"], sampling: SamplingArrays
+) -> Float[Array, "B V"]:
+    """Returns the probabilities with zero where top-k, top-p or min-p cut.
+
+    The kept ones are not normalised again. Tokens tied with the last kept one stay.
+    """
+    vocab_size = probs.shape[1]
+
+    def top_k(probs):
+        return _cut(probs, lambda kept: kept.sum(1) >= sampling.top_k)
+
+    def top_p(probs):
+        # Nucleus of what top-k left.
+        mass = sampling.top_p * probs.sum(1)
+        is_all = sampling.top_p >= 1  # rounding must not cut the tail of such a row
+        cut = _cut(probs, lambda kept: jnp.where(kept, probs, 0).sum(1) >= mass)
+        return jnp.where(is_all[:, None], probs, cut)
+
+    def same(probs):
+        return probs
+
+    probs = jax.lax.cond(jnp.any(sampling.top_k < vocab_size), top_k, same, probs)
+    probs = jax.lax.cond(jnp.any(sampling.top_p < 1), top_p, same, probs)
+    floor = sampling.min_p * probs.max(axis=1)
+    return jnp.where(probs >= floor[:, None], probs, 0)
+
+
+def _cut(
+    probs: Float[Array, "B V"], is_enough: Callable[[Array], Array]
+) -> Float[Array, "B V"]:
+    """Zeroes what lies below the largest threshold that still keeps enough.
+
+    Args:
+      probs: Non-negative numbers.
+      is_enough: For [B, V] marks of what is kept, says for each row if it is enough.
+        What is not enough at 0, which keeps all, is kept whole.
+    """
+    bits = jax.lax.bitcast_convert_type(probs, jnp.int32)
+
+    def halve(_, interval):
+        low, high = interval
+        middle = low + (high - low + 1) // 2
+        enough = is_enough(bits >= middle[:, None])
+        return jnp.where(enough, middle, low), jnp.where(enough, high, middle - 1)
+
+    interval = jnp.zeros_like(bits[:, 0]), bits.max(axis=1)
+    threshold, _ = jax.lax.fori_loop(0, 31, halve, interval)
+    return jnp.where(bits >= threshold[:, None], probs, 0)
+
+
+def _uniform(seed: UInt32[Array, "B"], positions: Int[Array, "B"]) -> Float[Array, "B"]:
+    """Returns a number in [0, 1) for each row, from its seed and position."""
+
+    def one(seed, position):
+        return jax.random.uniform(jax.random.fold_in(jax.random.key(seed), position))
+
+    return jax.vmap(one)(seed, positions)
+
+
+def _invert_cdf(
+    probs: Float[Array, "B V"], uniform: Float[Array, "B"]
+) -> Int[Array, "B"]:
+    """Returns the first token where the running sum passes `uniform` of the total."""
+    B, V = probs.shape
+    padded = jnp.pad(probs, ((0, 0), (0, -V % _BLOCK))).reshape(B, -1, _BLOCK)
+    block_sums = jnp.cumsum(padded.sum(axis=2), axis=1)
+    target = uniform * block_sums[:, -1]
+    block = _first_above(block_sums, target)
+    before = jnp.where(block > 0, _pick(block_sums, jnp.maximum(block - 1, 0)), 0.0)
+    inside = jnp.take_along_axis(padded, block[:, None, None], axis=1)[:, 0]
+    token = block * _BLOCK + _first_above(jnp.cumsum(inside, axis=1), target - before)
+    # Sums of blocks and of their parts may round apart and point at a token that was
+    # cut; the best token stands in, once in some ten million draws.
+    possible = (token < V) & (_pick(probs, jnp.minimum(token, V - 1)) > 0)
+    return jnp.where(possible, token, _argmax(probs))
+
+
+def _first_above(sums: Float[Array, "B n"], target: Float[Array, "B"]) -> Array:
+    last = sums.shape[1] - 1
+    return jnp.minimum(jnp.sum(sums <= target[:, None], axis=1, dtype=jnp.int32), last)
+
+
+def _pick(values: Float[Array, "B n"], index: Int[Array, "B"]) -> Float[Array, "B"]:
+    return jnp.take_along_axis(values, index[:, None], axis=1)[:, 0]
+
+
+class Logprobs(NamedTuple):
+    """Log-probabilities under the model itself, before any sampling option.
+
+    Attributes:
+      chosen: Of the chosen token.
+      top_ids: The most probable tokens, best first.
+      top: Theirs.
+    """
+
+    chosen: Float[Array, "B"]
+    top_ids: Int[Array, "B n"]
+    top: Float[Array, "B n"]
+
+
+def logprobs_of(
+    logits: Float[Array, "B V"], tokens: Int[Array, "B"], num_top: int
+) -> Logprobs:
+    """Returns the log-probabilities of the chosen and of the best tokens."""
+    total = jax.nn.logsumexp(logits, axis=1)
+    top, top_ids = jax.lax.top_k(logits, num_top)
+    return Logprobs(_pick(logits, tokens) - total, top_ids, top - total[:, None])

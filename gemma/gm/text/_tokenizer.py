@@ -1,0 +1,335 @@
+"""Text to token ids and back."""
+
+import itertools
+import re
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+from sentencepiece import SentencePieceProcessor
+
+from gemma.gm.text._vocabulary import (
+    SPACE,
+    ModelProto,
+    PieceKind,
+    Vocabulary,
+    read_vocabulary,
+)
+
+# Text reaches the merges as it is, but for its spaces.
+_NORMALIZER_SPEC = {
+    "name": "identity",
+    "add_dummy_prefix": False,
+    "remove_extra_whitespaces": False,
+    "escape_whitespaces": True,
+}
+_CONTROL_KINDS = (PieceKind.CONTROL, PieceKind.UNKNOWN)
+# Gemma 1 to 3, Gemma 4.
+_END_OF_TURN_NAMES = ("<end_of_turn>", "<turn|>")
+
+
+class Tokenizer:
+    """Turns text into token ids and back, as a vocabulary says.
+
+    Never changes once made: threads may share one. Ids and text are those of the
+    tokenizers in transformers, whatever kind of file the vocabulary comes from.
+
+    Example:
+      ```python
+      tokenizer = gm.text.Tokenizer.from_path("gemma-3-270m-it")
+      tokenizer.encode("Hello world", add_bos=True)  # [2, 9259, 1902]
+      ```
+    """
+
+    def __init__(self, vocabulary: Vocabulary):
+        self.vocabulary = vocabulary
+        self._processor = _build_processor(vocabulary)
+
+    @classmethod
+    def from_path(cls, path: str | Path) -> "Tokenizer":
+        """Reads the tokenizer of a checkpoint.
+
+        Args:
+          path: A tokenizer.json, .model or .gguf file, or a directory with one.
+
+        Raises:
+          FileNotFoundError: There is no tokenizer at `path`.
+          ValueError: The file is damaged, or its tokenizer is not like Gemma's.
+        """
+        path = Path(path)
+        vocabulary = read_vocabulary(path)
+        try:
+            return cls(vocabulary)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    def __reduce__(self):
+        # The sentencepiece processor is quicker to build than to pickle.
+        return Tokenizer, (self.vocabulary,)
+
+    def __repr__(self) -> str:
+        return f"Tokenizer({self.vocabulary!r}, vocab_size={self.vocab_size})"
+
+    @property
+    def vocab_size(self) -> int:
+        """How many ids there are; a model's embedding may have more rows."""
+        return len(self.vocabulary.pieces)
+
+    @property
+    def bos_id(self) -> int:
+        """The token that begins a text."""
+        return self.vocabulary.bos_id
+
+    @property
+    def eos_id(self) -> int:
+        """The token that ends a text."""
+        return self.vocabulary.eos_id
+
+    @property
+    def pad_id(self) -> int:
+        """The token that fills a batch."""
+        return self.vocabulary.pad_id
+
+    @property
+    def unk_id(self) -> int:
+        """The unknown token, which `encode` never returns for plain text."""
+        return self.vocabulary.unk_id
+
+    @cached_property
+    def control_tokens(self) -> Mapping[str, int]:
+        """Ids of the control tokens, by name."""
+        pieces, kinds = self.vocabulary.pieces, self.vocabulary.kinds
+        return MappingProxyType(
+            {
+                piece: token_id
+                for token_id, (piece, kind) in enumerate(
+                    zip(pieces, kinds, strict=True)
+                )
+                if kind in _CONTROL_KINDS
+            }
+        )
+
+    @property
+    def end_of_turn_id(self) -> int | None:
+        """The token that ends a turn of a conversation, if there is one."""
+        found = (self.control_tokens.get(name) for name in _END_OF_TURN_NAMES)
+        return next((token_id for token_id in found if token_id is not None), None)
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """The tokens after which a model has nothing more to say."""
+        end_of_turn_id = self.end_of_turn_id
+        return (
+            (self.eos_id,) if end_of_turn_id is None else (self.eos_id, end_of_turn_id)
+        )
+
+    def encode(
+        self,
+        text: str,
+        *,
+        add_bos: bool = False,
+        add_eos: bool = False,
+        control_tokens: bool = True,
+    ) -> list[int]:
+        """Returns the token ids of a text.
+
+        Args:
+          text: Any text.
+          add_bos: Whether to begin with `bos_id`.
+          add_eos: Whether to end with `eos_id`.
+          control_tokens: Whether names such as `<start_of_turn>` in the text become
+            their tokens. Pass False for text that strangers wrote: the names are
+            then spelled out in ordinary tokens.
+
+        Raises:
+          ValueError: The text holds a lone surrogate.
+        """
+        _require_whole_characters(text)
+        parts = self._control_pattern.split(text) if control_tokens else [text]
+        ids = [self.bos_id] if add_bos else []
+        # The pattern has one group, so every second part is a control token.
+        for index, part in enumerate(parts):
+            if index % 2:
+                ids.append(self.control_tokens[part])
+            else:
+                ids.extend(self._processor.EncodeAsIds(part))
+        return [*ids, self.eos_id] if add_eos else ids
+
+    def decode(self, ids: npt.ArrayLike, *, skip_control_tokens: bool = False) -> str:
+        r"""Returns the text of token ids.
+
+        Byte tokens are read as UTF-8, each run of them as a whole: a run that is not
+        valid becomes one "\ufffd" for each byte, as in the tokenizers library.
+
+        Args:
+          ids: One id, or a sequence or one-dimensional array of them.
+          skip_control_tokens: Whether to leave out control tokens, before all else.
+
+        Raises:
+          ValueError: An id is outside the vocabulary.
+        """
+        kept = self._checked_ids(ids)
+        if skip_control_tokens:
+            kept = [token_id for token_id in kept if not self.is_control(token_id)]
+        return "".join(
+            _decode_bytes(b"".join(map(self.token_bytes, run)))
+            if are_bytes
+            else "".join(map(self.piece, run)).replace(SPACE, " ")
+            for are_bytes, run in itertools.groupby(kept, self.is_byte)
+        )
+
+    def split(self, text: str, control_tokens: bool = True) -> list[str]:
+        """Returns the pieces that a text is made of, spaces written as "▁"."""
+        ids = self.encode(text, control_tokens=control_tokens)
+        return [self.piece(token_id) for token_id in ids]
+
+    def piece(self, token_id: int) -> str:
+        """Returns the piece of a token, spaces written as "▁"."""
+        self._require_id(token_id)
+        return self.vocabulary.pieces[token_id]
+
+    def id(self, piece: str) -> int:
+        """Returns the token of a piece, or of a text that is a single token.
+
+        Raises:
+          ValueError: The text is several tokens; the message names them.
+        """
+        _require_whole_characters(piece)
+        token_id = self._processor.PieceToId(piece)
+        if self.vocabulary.pieces[token_id] == piece:
+            return token_id
+        ids = self.encode(piece)
+        if len(ids) == 1:
+            return ids[0]
+        pieces = ", ".join(repr(self.piece(token_id)) for token_id in ids)
+        raise ValueError(f"{piece!r} is {len(ids)} tokens: {pieces or 'none'}")
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """Returns the bytes that a token adds to a text: none, for control tokens."""
+        piece = self.piece(token_id)
+        if self.is_byte(token_id):
+            return bytes.fromhex(piece[3:5])
+        if self.is_control(token_id):
+            return b""
+        return piece.replace(SPACE, " ").encode()
+
+    def is_byte(self, token_id: int) -> bool:
+        """Returns whether a token is one byte of a character, as `<0xE2>` is."""
+        self._require_id(token_id)
+        return self.vocabulary.kinds[token_id] == PieceKind.BYTE
+
+    def is_control(self, token_id: int) -> bool:
+        """Returns whether a token is a control token, as `<start_of_turn>` is."""
+        self._require_id(token_id)
+        return self.vocabulary.kinds[token_id] in _CONTROL_KINDS
+
+    @cached_property
+    def _control_pattern(self) -> re.Pattern[str]:
+        return re.compile(f"({_longest_of(self.control_tokens)})")
+
+    def _checked_ids(self, ids: npt.ArrayLike) -> list[int]:
+        array = np.asarray(ids)
+        if array.ndim > 1:
+            raise ValueError(
+                f"Expected one sequence of ids; found an array of shape {array.shape}. "
+                "Decode its rows one by one."
+            )
+        if array.size and not np.issubdtype(array.dtype, np.integer):
+            raise TypeError(f"Token ids are integers; found {array.dtype} values.")
+        checked = np.atleast_1d(array).tolist()
+        for token_id in checked:
+            self._require_id(token_id)
+        return checked
+
+    def _require_id(self, token_id: int) -> None:
+        if not 0 <= token_id < self.vocab_size:
+            raise ValueError(
+                f"Token id {token_id} is outside the vocabulary of "
+                f"{self.vocab_size:,} tokens."
+            )
+
+
+def _build_processor(vocabulary: Vocabulary) -> SentencePieceProcessor:
+    """Returns a sentencepiece processor that does no more than the merges."""
+    model = ModelProto(
+        trainer_spec=_trainer_spec(vocabulary), normalizer_spec=_NORMALIZER_SPEC
+    )
+    add = model.pieces.add
+    columns = vocabulary.pieces, vocabulary.scores, vocabulary.kinds
+    for token_id, (piece, score, kind) in enumerate(zip(*columns, strict=True)):
+        # Sentencepiece wants a name for every id. No text holds a raw space for it.
+        add(piece=piece or f"no piece {token_id}", score=score, type=kind)
+    for name in _absent_bytes(vocabulary):
+        add(piece=name, type=PieceKind.BYTE)
+    processor = SentencePieceProcessor()
+    try:
+        processor.LoadFromSerializedProto(model.SerializeToString())
+    except RuntimeError as error:
+        raise ValueError(f"Sentencepiece refuses the vocabulary: {error}") from error
+    return processor
+
+
+def _trainer_spec(vocabulary: Vocabulary) -> dict[str, object]:
+    return {
+        "model_type": "BPE",
+        "byte_fallback": True,
+        "unk_id": vocabulary.unk_id,
+        "bos_id": vocabulary.bos_id,
+        "eos_id": vocabulary.eos_id,
+        "pad_id": vocabulary.pad_id,
+    }
+
+
+def _absent_bytes(vocabulary: Vocabulary) -> list[str]:
+    """Returns the names of the byte pieces that the vocabulary can do without.
+
+    Sentencepiece insists on all 256. The tokenizer.json of Gemma 1 has a plain tab
+    for <0x09>, so that the byte is never needed, and gets an id that never occurs.
+    """
+    columns = zip(vocabulary.pieces, vocabulary.kinds, strict=True)
+    stated = {piece for piece, kind in columns if kind == PieceKind.BYTE}
+    absent = [byte for byte in range(256) if f"<0x{byte:02X}>" not in stated]
+    for byte in absent:
+        if byte >= 0x80 or chr(byte) not in vocabulary.pieces:
+            raise ValueError(
+                f"The vocabulary has no piece <0x{byte:02X}>, which byte fallback "
+                "needs, nor its character."
+            )
+    return [f"<0x{byte:02X}>" for byte in absent]
+
+
+def _require_whole_characters(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"The text holds the lone surrogate {text[error.start]!r} at index "
+            f"{error.start}, which is half a character. Repair the text with "
+            "text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')."
+        ) from error
+
+
+def _decode_bytes(run: bytes) -> str:
+    try:
+        return run.decode()
+    except UnicodeDecodeError:
+        return "\ufffd" * len(run)
+
+
+def _longest_of(names: Iterable[str]) -> str:
+    """Returns a regular expression that matches the longest of the names.
+
+    The names are laid out as a tree, so that its speed does not depend on how many
+    there are: Gemma 3 has 6,250.
+    """
+    endings: dict[str, list[str]] = {}
+    names = list(names)
+    for name in names:
+        if name:
+            endings.setdefault(name[0], []).append(name[1:])
+    branches = (re.escape(first) + _longest_of(rest) for first, rest in endings.items())
+    tree = f"(?:{'|'.join(branches)})" if endings else ""
+    return tree + "?" if tree and "" in names else tree
