@@ -1,21 +1,42 @@
 """Checkpoints: files of several formats <-> a model and its params."""
 
+from typing import TYPE_CHECKING
+
+from gemma.gm._lazy import lazily
 from gemma.gm.ckpts._errors import CheckpointError
 from gemma.gm.ckpts._gguf import GgufFile, read_gguf_metadata
-from gemma.gm.ckpts._load import (
-    Checkpoint,
-    default_dtype,
-    load_config,
-    load_model,
-    load_params,
-    open_checkpoint,
+
+if TYPE_CHECKING:
+    from gemma.gm.ckpts._load import (
+        Checkpoint,
+        Progress,
+        default_dtype,
+        load_config,
+        load_model,
+        load_params,
+        open_checkpoint,
+    )
+    from gemma.gm.ckpts._save import save_model
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "Checkpoint": "_load",
+        "Progress": "_load",
+        "default_dtype": "_load",
+        "load_config": "_load",
+        "load_model": "_load",
+        "load_params": "_load",
+        "open_checkpoint": "_load",
+        "save_model": "_save",
+    },
 )
-from gemma.gm.ckpts._save import save_model
 
 __all__ = [
     "Checkpoint",
     "CheckpointError",
     "GgufFile",
+    "Progress",
     "default_dtype",
     "load_config",
     "load_model",

@@ -30,7 +30,7 @@ _STRING, _ARRAY = 8, 9
 _MAX_NESTING = 8
 _MAX_DIMS = 8
 # Rows are dequantized in slices that stay in the processor's cache.
-_SLICE_ELEMENTS = 1 << 18
+_SLICE_ELEMENTS = 1 << 22
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from gemma.gm.ckpts._safetensors import SafetensorsFolder
 from gemma.gm.ckpts._tensors import TensorReader
 from gemma.gm.nn import Transformer, TransformerConfig
 from gemma.gm.typing import DType, Params
-from gemma.gm.weights import ParamSpec, flatten, unflatten
+from gemma.gm.weights import ParamSpec, flatten, num_bytes, unflatten
 
 # Called with the bytes of weights made so far and in all.
 Progress = Callable[[int, int], None]
@@ -43,6 +43,35 @@ class Checkpoint:
     config: TransformerConfig
     tensors: TensorReader
     names: Mapping[str, Entry]
+
+    @property
+    def model(self) -> Transformer:
+        """The model, which remembers this checkpoint."""
+        return Transformer(self.config, checkpoint=self.path)
+
+    def read_params(
+        self, *, dtype: DType | None = None, progress: Progress | None = None
+    ) -> Params:
+        """Returns the weights.
+
+        Args:
+          dtype: Their dtype; by default float32 on CPU, bfloat16 elsewhere.
+          progress: Called with the bytes of weights made so far and in all.
+
+        Raises:
+          CheckpointError: A tensor is missing, unknown or of the wrong shape.
+        """
+        dtype = np.dtype(dtype or default_dtype())
+        specs: dict[str, ParamSpec] = flatten(self.model.specs())
+        _check(self, specs)
+        total = num_bytes(specs, dtype)
+        params, done = {}, 0
+        for ours, spec in specs.items():
+            params[ours] = _read_weight(self.tensors, self.names[ours], spec, dtype)
+            done += params[ours].nbytes
+            if progress is not None:
+                progress(done, total)
+        return unflatten(params)
 
 
 def open_checkpoint(path: Path | str) -> Checkpoint:
@@ -113,47 +142,30 @@ def load_model(
 
     Args:
       path: A Hugging Face folder or a GGUF file.
-      dtype: Dtype of the weights; by default float32 on CPU, where XLA reads other
-        types thirty times slower than memory allows, and bfloat16 elsewhere.
-      progress: Called as weights arrive.
+      dtype: Dtype of the weights; see `Checkpoint.read_params`.
+      progress: Called with the bytes of weights made so far and in all.
 
     Raises:
       CheckpointError: A tensor is missing, unknown or of the wrong shape, a file is
         truncated, or the architecture is not a Gemma.
     """
     checkpoint = open_checkpoint(path)
-    model = Transformer(checkpoint.config, checkpoint=checkpoint.path)
-    return model, _read_params(checkpoint, dtype or default_dtype(), progress)
+    return checkpoint.model, checkpoint.read_params(dtype=dtype, progress=progress)
 
 
 def load_params(
     path: Path | str, *, dtype: DType | None = None, progress: Progress | None = None
 ) -> Params:
     """Returns the params of a checkpoint; see `load_model`."""
-    return load_model(path, dtype=dtype, progress=progress)[1]
+    return open_checkpoint(path).read_params(dtype=dtype, progress=progress)
 
 
 def default_dtype() -> DType:
-    """Returns the dtype that this machine computes with: float32 on CPU."""
+    """Returns the dtype that this machine computes with: float32 on CPU.
+
+    XLA on CPU reads any other type thirty times slower than memory allows.
+    """
     return jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
-
-
-def _read_params(
-    checkpoint: Checkpoint, dtype: DType, progress: Progress | None
-) -> Params:
-    specs: dict[str, ParamSpec] = flatten(Transformer(checkpoint.config).specs())
-    _check(checkpoint, specs)
-    sizes = [
-        int(np.prod(spec.shape)) * np.dtype(dtype).itemsize for spec in specs.values()
-    ]
-    params, done = {}, 0
-    for (ours, spec), num_bytes in zip(specs.items(), sizes, strict=True):
-        entry = checkpoint.names[ours]
-        params[ours] = _read_weight(checkpoint.tensors, entry, spec, dtype)
-        done += num_bytes
-        if progress is not None:
-            progress(done, sum(sizes))
-    return unflatten(params)
 
 
 def _read_weight(
@@ -164,8 +176,8 @@ def _read_weight(
         value = value.astype(dtype)
     else:
         value = tensors.read(entry.name, dtype)
-    # On CPU the array is adopted, not copied, where its alignment allows.
-    return jnp.asarray(value.reshape(spec.shape))
+    # On CPU the array is adopted and not copied, if it is aligned.
+    return jax.device_put(value.reshape(spec.shape))
 
 
 def _check(checkpoint: Checkpoint, specs: Mapping[str, ParamSpec]) -> None:

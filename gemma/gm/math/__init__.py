@@ -1,15 +1,18 @@
 """The arithmetic of the family: pure functions over arrays, nothing learned."""
 
 from gemma.gm.math._activation import gelu, softcap
+from gemma.gm.math._blockwise_attention import Keys, blockwise_attention
 from gemma.gm.math._dot_product_attention import dot_product_attention
 from gemma.gm.math._mask import attention_mask
 from gemma.gm.math._norm import rms_norm
 from gemma.gm.math._rope import RopeTable, apply_rope, rope_table
 
 __all__ = [
+    "Keys",
     "RopeTable",
     "apply_rope",
     "attention_mask",
+    "blockwise_attention",
     "dot_product_attention",
     "gelu",
     "rms_norm",

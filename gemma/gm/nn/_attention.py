@@ -10,24 +10,26 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from gemma.gm.math import (
+    Keys,
     RopeTable,
     apply_rope,
     attention_mask,
+    blockwise_attention,
     dot_product_attention,
     rms_norm,
 )
-from gemma.gm.nn._cache import NewTokens, slot_positions, write
+from gemma.gm.nn._cache import NewTokens, read, write
 from gemma.gm.nn._config import LayerConfig
 from gemma.gm.typing import Params
 from gemma.gm.weights import ParamSpec, einsum
 
 
 class AttentionOutput(NamedTuple):
-    """What a layer adds to the residual, its cache, and where it looked."""
+    """What a layer adds to the residual, its cache, and where it looked if asked."""
 
     x: Float[Array, "B L D"]
     cache: dict[str, Array] | None
-    weights: Float[Array, "B N L S"]
+    weights: Float[Array, "B N L S"] | None
 
 
 def attention_specs(config: LayerConfig) -> dict[str, ParamSpec]:
@@ -54,6 +56,7 @@ def attention(
     rope: RopeTable,
     new: NewTokens,
     cache: dict[str, Array] | None,
+    return_weights: bool,
 ) -> AttentionOutput:
     """Lets each position look at itself and at what came before.
 
@@ -64,6 +67,7 @@ def attention(
       rope: Rotations of the tokens' positions.
       new: Where the tokens stand.
       cache: Keys and values of earlier tokens; None means that x is all there is.
+      return_weights: Also return the softmax weights, cached keys first.
     """
     q_BLNH = einsum("BLD,NHD->BLNH", x_BLD, params["q"])
     k_BLKH = einsum("BLD,KHD->BLKH", x_BLD, params["k"])
@@ -72,34 +76,66 @@ def attention(
         q_BLNH = rms_norm(q_BLNH, params["query_norm"], eps=config.norm_eps)
         k_BLKH = rms_norm(k_BLKH, params["key_norm"], eps=config.norm_eps)
     q_BLNH, k_BLKH = apply_rope(q_BLNH, rope), apply_rope(k_BLKH, rope)
-
-    k_BKLH, v_BKLH = k_BLKH.transpose(0, 2, 1, 3), v_BLKH.transpose(0, 2, 1, 3)
-
+    new_keys = Keys(
+        k=k_BLKH.transpose(0, 2, 1, 3),
+        v=v_BLKH.transpose(0, 2, 1, 3),
+        positions=jnp.where(new.valid, new.positions, -1),
+    )
     # Queries look at the cache as it was before, and at the new tokens themselves: a
     # ring may lose to the last tokens of a chunk what its first ones still need.
-    keys, values = [k_BKLH], [v_BKLH]
-    key_positions = jnp.where(new.valid, new.positions, -1)
+    if cache is None or return_weights:
+        out_BLNH, weights = _look_anywhere(q_BLNH, config, new, new_keys, cache)
+    else:
+        out_BLNH, weights = _look_in_blocks(q_BLNH, config, new, new_keys, cache), None
     if cache is not None:
-        keys.insert(0, cache["k"].astype(x_BLD.dtype))
-        values.insert(0, cache["v"].astype(x_BLD.dtype))
-        old_positions = slot_positions(new.begin, cache["k"].shape[2])
-        key_positions = jnp.concatenate([old_positions, key_positions], axis=1)
-    out_BLNH, weights = dot_product_attention(
+        cache = write(cache, new_keys, _after(new, out_BLNH))
+    x_BLD = einsum("BLNH,DNH->BLD", out_BLNH, params["o"])
+    return AttentionOutput(x_BLD, cache, weights if return_weights else None)
+
+
+def _look_anywhere(
+    q_BLNH: Float[Array, "B L N H"],
+    config: LayerConfig,
+    new: NewTokens,
+    keys: Keys,
+    cache: dict[str, Array] | None,
+) -> tuple[Float[Array, "B L N H"], Float[Array, "B N L S"]]:
+    """Returns what the queries find, and where, in one product over all keys."""
+    if cache is not None:
+        cached = read(cache, new, q_BLNH.dtype)
+        keys = Keys(
+            k=jnp.concatenate([cached.k, keys.k], axis=2),
+            v=jnp.concatenate([cached.v, keys.v], axis=2),
+            positions=jnp.concatenate([cached.positions, keys.positions], axis=1),
+        )
+    window = config.window if config.is_local else None
+    return dot_product_attention(
         q_BLNH,
-        keys,
-        values,
-        attention_mask(
-            new.positions,
-            key_positions,
-            window=config.window if config.is_local else None,
-        ),
+        keys.k,
+        keys.v,
+        attention_mask(new.positions, keys.positions, window=window),
         scale=config.query_scale,
         softcap=config.attn_softcap,
     )
-    if cache is not None:
-        cache = write(cache, k_BKLH, v_BKLH, _after(new, out_BLNH))
-    return AttentionOutput(
-        einsum("BLNH,DNH->BLD", out_BLNH, params["o"]), cache, weights
+
+
+def _look_in_blocks(
+    q_BLNH: Float[Array, "B L N H"],
+    config: LayerConfig,
+    new: NewTokens,
+    keys: Keys,
+    cache: dict[str, Array],
+) -> Float[Array, "B L N H"]:
+    """Returns what the queries find, reading only what is filled of the cache."""
+    return blockwise_attention(
+        q_BLNH,
+        new.positions,
+        keys,
+        read(cache, new, q_BLNH.dtype),
+        new.begin,
+        window=config.window if config.is_local else None,
+        scale=config.query_scale,
+        softcap=config.attn_softcap,
     )
 
 

@@ -36,6 +36,7 @@ def block(
     rope: RopeTable,
     new: NewTokens,
     cache: dict[str, Array] | None,
+    return_weights: bool,
 ) -> AttentionOutput:
     """Returns the residual stream after the layer, and what attention returned."""
     eps = config.norm_eps
@@ -47,6 +48,7 @@ def block(
         rope=rope,
         new=new,
         cache=cache,
+        return_weights=return_weights,
     )
     update_BLD = attended.x
     if config.post_norms:

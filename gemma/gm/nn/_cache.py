@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from gemma.gm.math import Keys
 from gemma.gm.nn._config import LayerConfig, TransformerConfig
 from gemma.gm.typing import Cache, DType
 
@@ -52,16 +53,19 @@ def _init_layer(
     return {"k": jnp.zeros(shape, dtype), "v": jnp.zeros(shape, dtype)}
 
 
+def read(layer_cache: dict[str, Array], new: NewTokens, dtype: DType) -> Keys:
+    """Returns what a layer remembers from before the new tokens."""
+    k, v = layer_cache["k"].astype(dtype), layer_cache["v"].astype(dtype)
+    return Keys(k, v, slot_positions(new.begin, k.shape[2]))
+
+
 def write(
-    layer_cache: dict[str, Array],
-    k_BKLH: Float[Array, "B K L H"],
-    v_BKLH: Float[Array, "B K L H"],
-    new: NewTokens,
+    layer_cache: dict[str, Array], keys: Keys, new: NewTokens
 ) -> dict[str, Array]:
     """Returns the cache of a layer with the keys and values of new tokens."""
     return {
-        "k": _put(layer_cache["k"], k_BKLH, new),
-        "v": _put(layer_cache["v"], v_BKLH, new),
+        "k": _put(layer_cache["k"], keys.k, new),
+        "v": _put(layer_cache["v"], keys.v, new),
     }
 
 

@@ -41,7 +41,7 @@ CATALOG: dict[str, TransformerConfig] = {
         num_heads=32,
         num_kv_heads=16,
         head_dim=128,
-        query_pre_attn_scalar=144,  # D / N, not H
+        query_pre_attn_scalar=144.0,  # D / N, not H
     ),
     "Gemma3_270M": gemma3_config(
         num_layers=18, embed_dim=640, hidden_dim=2048, num_heads=4, num_kv_heads=1
@@ -72,7 +72,7 @@ CATALOG: dict[str, TransformerConfig] = {
         num_heads=32,
         num_kv_heads=16,
         head_dim=128,
-        query_pre_attn_scalar=168,  # D / N, not H
+        query_pre_attn_scalar=168.0,  # D / N, not H
         **_GEMMA3_LARGE,
     ),
 }

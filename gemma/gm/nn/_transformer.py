@@ -137,6 +137,7 @@ class Transformer:
                     rope=ropes[layer.rope, layer.head_dim],
                     new=new,
                     cache=None if cache is None else cache[name],
+                    return_weights=return_attention_weights,
                 )
             x_BLD, new_cache[name] = out.x, out.cache
             hidden.append(x_BLD)

@@ -43,11 +43,11 @@ def prefill(
         tokens, mask = _cut_chunk(prompts, begin, chunk_length)
         ends_here = (lengths > begin) & (lengths <= begin + chunk_length)
         if ends_here.any():
-            logits, cache = _last_chunk(
+            logits, cache = last_chunk(
                 model, params, cache, tokens, mask, logits, ends_here
             )
         else:
-            cache = _inner_chunk(model, params, cache, tokens, mask)
+            cache = inner_chunk(model, params, cache, tokens, mask)
     return logits, cache
 
 
@@ -64,7 +64,7 @@ def _cut_chunk(
 
 
 @functools.partial(jax.jit, static_argnames="model", donate_argnames="cache")
-def _inner_chunk(
+def inner_chunk(
     model: Transformer,
     params: Params,
     cache: Cache,
@@ -80,7 +80,7 @@ def _inner_chunk(
 
 
 @functools.partial(jax.jit, static_argnames="model", donate_argnames="cache")
-def _last_chunk(
+def last_chunk(
     model: Transformer,
     params: Params,
     cache: Cache,

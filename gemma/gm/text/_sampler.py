@@ -11,16 +11,28 @@ import jax.numpy as jnp
 import numpy as np
 
 from gemma.gm import hub
-from gemma.gm.ckpts import load_model
+from gemma.gm.ckpts import (
+    Checkpoint,
+    GgufFile,
+    Progress,
+    default_dtype,
+    open_checkpoint,
+)
 from gemma.gm.dialog import format_for
 from gemma.gm.nn import Transformer
-from gemma.gm.text._compilation_cache import enable_compilation_cache
+from gemma.gm.text._compilation import (
+    PREFILL_CHUNK_LENGTH,
+    compile_ahead,
+    default_cache_length,
+    enable_compilation_cache,
+)
 from gemma.gm.text._decode import Decoded, decode_step, first_tokens
 from gemma.gm.text._generation import Generation, GrowingRow, Piece, TokenLogprobs
 from gemma.gm.text._prefill import prefill
 from gemma.gm.text._prompts import Prompt, as_batch, encode_prompt
 from gemma.gm.text._sampling import Sampling, SamplingArrays, logprobs_of, stack
 from gemma.gm.text._tokenizer import Tokenizer
+from gemma.gm.text._vocabulary import from_gguf_metadata
 from gemma.gm.typing import DType, Params
 
 _logprobs_of = jax.jit(logprobs_of, static_argnames="num_top")
@@ -46,7 +58,7 @@ class Sampler:
         params: Params,
         tokenizer: Tokenizer | None = None,
         cache_length: int | None = None,
-        prefill_chunk_length: int = 128,
+        prefill_chunk_length: int = PREFILL_CHUNK_LENGTH,
     ):
         """Makes a sampler.
 
@@ -61,11 +73,12 @@ class Sampler:
         Raises:
           ValueError: No tokenizer, or one that the model's embedding is too small for.
         """
+        _check_count("cache_length", cache_length, at_least=1)
         enable_compilation_cache()
         self.model = model
         self.params = params
         self.tokenizer = tokenizer or _tokenizer_beside(model)
-        self.cache_length = cache_length or min(4096, model.config.max_positions)
+        self.cache_length = cache_length or default_cache_length(model.config)
         self.prefill_chunk_length = prefill_chunk_length
         self._format = format_for(model.config.family)
         if self.tokenizer.vocab_size > model.config.vocab_size:
@@ -82,25 +95,45 @@ class Sampler:
         *,
         dtype: DType | None = None,
         cache_length: int | None = None,
+        progress: Progress | None = None,
     ) -> "Sampler":
-        """Loads a model and its tokenizer.
+        """Loads a model and its tokenizer, and makes the programs for one prompt.
 
         Args:
           name: A Hugging Face folder or GGUF file, the name of a published model, or
             None for the embedded Gemma 3 270M; see `gm.hub.resolve`.
           dtype: Dtype of the weights; see `gm.ckpts.load_model`.
           cache_length: The most tokens of a prompt and its answer together.
+          progress: Called with the bytes of weights made so far and in all.
         """
-        path = hub.resolve(name)
-        with ThreadPoolExecutor(1) as pool:
-            tokenizer = pool.submit(Tokenizer.from_path, path)
-            model, params = load_model(path, dtype=dtype)
+        _check_count("cache_length", cache_length, at_least=1)
+        checkpoint = open_checkpoint(hub.resolve(name))
+        cache_length = cache_length or default_cache_length(checkpoint.config)
+        dtype = dtype or default_dtype()
+        enable_compilation_cache()
+        # Weights are read by numpy and programs made by XLA, both without the
+        # interpreter's lock for most of the time.
+        pool = ThreadPoolExecutor(2)
+        try:
+            tokenizer = pool.submit(_read_tokenizer, checkpoint)
+            compiled = pool.submit(
+                compile_ahead,
+                checkpoint.model,
+                dtype=dtype,
+                cache_length=cache_length,
+                chunk_length=PREFILL_CHUNK_LENGTH,
+            )
+            params = checkpoint.read_params(dtype=dtype, progress=progress)
+            compiled.result()
             return cls(
-                model=model,
+                model=checkpoint.model,
                 params=params,
                 tokenizer=tokenizer.result(),
                 cache_length=cache_length,
             )
+        finally:
+            # An error or Ctrl-C does not wait for programs that nobody will run.
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def sample(
         self, prompt: Prompt | Sequence[Prompt], **options: Any
@@ -300,6 +333,12 @@ def _gather(prompt_ids: list[int], pieces: list[Piece], prefix: str) -> Generati
         finish_reason=finish_reason,
         logprobs=logprobs or None,
     )
+
+
+def _read_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
+    if isinstance(checkpoint.tensors, GgufFile):
+        return Tokenizer(from_gguf_metadata(checkpoint.tensors.metadata))
+    return Tokenizer.from_path(checkpoint.path)
 
 
 def _tokenizer_beside(model: Transformer) -> Tokenizer:

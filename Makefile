@@ -1,0 +1,55 @@
+# make demo | test | check | parity | bench | format
+PYTHON ?= python3
+VENV := .venv
+PARITY := .venv-parity
+BIN := $(VENV)/bin
+# The peers that parity and the benchmarks compare with live in an environment of their own.
+PEERS := torch==2.13.0 transformers==5.23.0 accelerate
+
+.PHONY: demo test check format-check lint types imports parity bench format clean
+
+demo: $(VENV)/ready
+	$(BIN)/gemma generate "The capital of France is" --max-new-tokens 32
+
+test: $(VENV)/ready
+	$(BIN)/python -m pytest
+
+check: format-check lint types imports test
+
+format-check: $(VENV)/ready
+	$(BIN)/ruff format --check .
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+
+types: $(VENV)/ready
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+imports: $(VENV)/ready
+	$(BIN)/lint-imports
+
+parity: $(PARITY)/ready
+	$(PARITY)/bin/python -m pytest tests/parity -m parity
+
+bench: $(VENV)/ready $(PARITY)/ready
+	$(BIN)/python benchmarks/compare.py --peer-python $(PARITY)/bin/python
+
+format: $(VENV)/ready
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(VENV)/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[demo,hub,dev]'
+	touch $@
+
+$(PARITY)/ready: pyproject.toml
+	$(PYTHON) -m venv $(PARITY)
+	$(PARITY)/bin/python -m pip install --quiet --upgrade pip
+	$(PARITY)/bin/python -m pip install --quiet $(PEERS)
+	$(PARITY)/bin/python -m pip install --quiet --editable '.[demo,hub,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(PARITY) build dist

@@ -1,0 +1,240 @@
+"""gemma describe: what a model is made of, and the memory that it needs."""
+
+import dataclasses
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gemma.cli.errors import explained
+from gemma.cli.options import JsonOption, ModelOption
+from gemma.cli.terminal import Table, write_json, write_tables
+
+if TYPE_CHECKING:
+    from gemma.gm.ckpts import Checkpoint
+    from gemma.gm.nn import LayerConfig, TransformerConfig
+
+# Bytes a weight. Quantized formats add scales, a few percent, that depend on the format.
+_WEIGHT_BYTES = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "int4": 0.5}
+_CACHE_BYTES = {"float32": 4, "bfloat16": 2}
+_CONTEXTS = (1024, 4096, 8192, 32_768)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Description:
+    """What is known of a model before any weight is read; the keys of `--json`.
+
+    Attributes:
+      model: What it was asked for by.
+      config: Sizes.
+      parameters: How many numbers its weights hold.
+      disk: Bytes and format of the checkpoint; None for a name of the catalog.
+      weights_bytes: Memory of the weights, by dtype.
+      cache_bytes: Memory of keys and values of one sequence, by its length and dtype.
+    """
+
+    model: str
+    config: dict[str, Any]
+    parameters: dict[str, int]
+    disk: dict[str, Any] | None
+    weights_bytes: dict[str, int]
+    cache_bytes: dict[int, dict[str, int]]
+
+
+@explained
+def describe(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="A checkpoint as for --model, or a name of the catalog (Gemma3_4B), "
+            "which needs none.",
+            show_default=False,
+        ),
+    ] = None,
+    model: ModelOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show the sizes of a model and the memory it needs."""
+    if name is not None and model is not None:
+        raise typer.BadParameter("the model is given twice", param_hint="--model")
+    description = _describe(name if model is None else model)
+    if json:
+        write_json(dataclasses.asdict(description))
+    else:
+        write_tables(_tables(description))
+
+
+def _describe(name: str | None) -> Description:
+    from gemma.gm import hub
+    from gemma.gm.ckpts import open_checkpoint
+    from gemma.gm.nn import CATALOG, Transformer
+    from gemma.gm.weights import num_params
+
+    # What exists on disk comes first, as everywhere.
+    if name in CATALOG and not Path(name).exists():
+        config, disk = CATALOG[name], None
+    else:
+        checkpoint = open_checkpoint(hub.resolve(name))
+        name, config = str(checkpoint.path), checkpoint.config
+        disk = _disk(checkpoint)
+    specs = Transformer(config).specs()
+    total = num_params(specs)
+    embedding = num_params({"embedder": specs["embedder"]})
+    lengths = [n for n in _CONTEXTS if n < config.max_positions]
+    return Description(
+        model=name,
+        config=_sizes(config),
+        parameters={"total": total, "embedding": embedding, "rest": total - embedding},
+        disk=disk,
+        weights_bytes={d: int(total * size) for d, size in _WEIGHT_BYTES.items()},
+        cache_bytes={
+            length: {
+                dtype: config.cache_bytes(length=length, itemsize=itemsize)
+                for dtype, itemsize in _CACHE_BYTES.items()
+            }
+            for length in [*lengths, config.max_positions]
+        },
+    )
+
+
+def _sizes(config: "TransformerConfig") -> dict[str, Any]:
+    layer = config.layers[0]
+    by_type = {layer.attention_type.value: layer for layer in config.layers}
+    local = by_type.get("local")
+    return {
+        "family": config.family,
+        "num_layers": config.num_layers,
+        "attention": [layer.attention_type.value for layer in config.layers],
+        "embed_dim": config.embed_dim,
+        "hidden_dim": layer.hidden_dim,
+        "num_heads": layer.num_heads,
+        "num_kv_heads": layer.num_kv_heads,
+        "head_dim": layer.head_dim,
+        "window": local.window if local else None,
+        "vocab_size": config.vocab_size,
+        "attn_softcap": layer.attn_softcap,
+        "final_softcap": config.final_softcap,
+        "rope": {kind: _rope(layer) for kind, layer in sorted(by_type.items())},
+        "max_positions": config.max_positions,
+    }
+
+
+def _rope(layer: "LayerConfig") -> dict[str, float]:
+    return {"theta": layer.rope.theta, "factor": layer.rope.factor}
+
+
+def _disk(checkpoint: "Checkpoint") -> dict[str, Any]:
+    from gemma.gm.ckpts import GgufFile
+
+    tensors = checkpoint.tensors
+    files = {tensors.file_of(name) for name in tensors.shapes}
+    layout = "safetensors"
+    if isinstance(tensors, GgufFile):
+        types = sorted({tensor.type.name for tensor in tensors.tensors.values()})
+        layout = f"GGUF ({', '.join(types)})"
+    return {"bytes": sum(file.stat().st_size for file in files), "format": layout}
+
+
+def _tables(description: Description) -> list[Table]:
+    weights, cache = description.weights_bytes, description.cache_bytes
+    about = {"int8": "about ", "int4": "about "}
+    return [
+        Table(
+            description.model,
+            (),
+            [*_size_rows(description.config), *_storage_rows(description)],
+        ),
+        Table(
+            "Memory for weights",
+            ("dtype", "bytes a weight", "memory"),
+            [
+                (dtype, f"{_WEIGHT_BYTES[dtype]:g}", about.get(dtype, "") + _size(size))
+                for dtype, size in weights.items()
+            ],
+        ),
+        Table(
+            "Memory for keys and values of one sequence",
+            ("tokens", *_CACHE_BYTES),
+            [
+                (f"{length:,}", *(_size(size) for size in by_dtype.values()))
+                for length, by_dtype in cache.items()
+            ],
+        ),
+    ]
+
+
+def _size_rows(config: dict[str, Any]) -> list[tuple[str, str]]:
+    heads = f"{config['num_heads']} query (N), {config['num_kv_heads']} key/value (K)"
+    window = f"{config['window']:,} tokens" if config["window"] else "none"
+    return [
+        ("Family", config["family"]),
+        ("Layers", f"{config['num_layers']}: {_pattern(config['attention'])}"),
+        ("Width (D)", f"{config['embed_dim']:,}"),
+        ("Feed-forward (F)", f"{config['hidden_dim']:,}"),
+        ("Heads", f"{heads}, {config['head_dim']} wide (H)"),
+        ("Window", window),
+        ("Vocabulary (V)", f"{config['vocab_size']:,}"),
+        ("Softcaps", _softcaps(config["attn_softcap"], config["final_softcap"])),
+        ("RoPE", ", ".join(itertools.starmap(_rope_words, config["rope"].items()))),
+        ("Context", f"{config['max_positions']:,} tokens"),
+    ]
+
+
+def _storage_rows(description: Description) -> list[tuple[str, str]]:
+    count, disk = description.parameters, description.disk
+    rows = [
+        (
+            "Parameters",
+            f"{count['total']:,}: {count['embedding']:,} embedding, "
+            f"{count['rest']:,} the rest",
+        )
+    ]
+    if disk is not None:
+        bits = 8 * disk["bytes"] / count["total"]
+        words = f"{_size(disk['bytes'])}, {disk['format']}, {bits:.1f} bits a weight"
+        rows.append(("On disk", words))
+    return rows
+
+
+def _pattern(attention: list[str]) -> str:
+    """Returns such as "4 times (5 local, 1 global), 2 local"."""
+    period = next(
+        p
+        for p in range(1, len(attention) + 1)
+        if all(a == b for a, b in zip(attention, attention[p:], strict=False))
+    )
+    times, rest = divmod(len(attention), period)
+    if period == 1:
+        return f"all {attention[0]}"
+    unit, tail = _runs(attention[:period]), _runs(attention[:rest])
+    whole = f"{times} times ({unit})" if times > 1 else unit
+    return f"{whole}, {tail}" if tail else whole
+
+
+def _runs(attention: list[str]) -> str:
+    runs = [(kind, len(list(run))) for kind, run in itertools.groupby(attention)]
+    return ", ".join(f"{count} {kind}" for kind, count in runs)
+
+
+def _softcaps(attention: float | None, final: float | None) -> str:
+    caps = {"attention": attention, "logits": final}
+    stated = [f"{value:g} {name}" for name, value in caps.items() if value is not None]
+    return ", ".join(stated) or "none"
+
+
+def _rope_words(kind: str, rope: dict[str, float]) -> str:
+    stretch = f" stretched by {rope['factor']:g}" if rope["factor"] != 1 else ""
+    return f"{rope['theta']:,.0f} {kind}{stretch}"
+
+
+def _size(num_bytes: int) -> str:
+    """Returns such as "1.07 GB": three digits, decimal units."""
+    value, unit = float(num_bytes), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 999.5:
+            break
+        value, unit = value / 1000, larger
+    digits = 0 if unit == "B" or value >= 99.95 else 1 if value >= 9.995 else 2
+    return f"{value:.{digits}f} {unit}"

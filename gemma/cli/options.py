@@ -1,0 +1,86 @@
+"""Flags that commands share, and what stands on stdin."""
+
+import enum
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from gemma.cli.errors import CommandError
+
+
+class Dtype(enum.StrEnum):
+    """What weights are held as."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="Folder, GGUF file or published name (gemma-3-1b-it). "
+        "Default: the embedded Gemma 3 270M.",
+    ),
+]
+DtypeOption = Annotated[
+    Dtype | None,
+    typer.Option(
+        metavar="DTYPE",
+        help="float32, bfloat16 or float16. Default: float32 on CPU, else bfloat16.",
+    ),
+]
+CacheLengthOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Most tokens of prompt and answer together. Default: 4096, or what the "
+        "model was trained for if less.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+TextArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[TEXT]",
+        help="The text; without it, or with -, stdin is read, where one line end at "
+        "the end is left out.",
+        show_default=False,
+    ),
+]
+
+
+def read_text(argument: str | None) -> str:
+    """Returns the argument, or what stands on stdin if it is absent or `-`.
+
+    Raises:
+      CommandError: It is not UTF-8, or nobody has given any.
+    """
+    if argument is not None and argument != "-":
+        # Python hides bytes of the command line that are not UTF-8 in surrogates.
+        return _decode(os.fsencode(argument))
+    if sys.stdin is None or (argument is None and sys.stdin.isatty()):
+        raise CommandError(
+            "There is no text.",
+            hint="Give it in quotes behind the command, or through a pipe; with - it "
+            "is read from the terminal.",
+        )
+    text = _decode(sys.stdin.buffer.read())
+    # As $(...) does: `echo` and editors add what nobody wants a model to continue.
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def _decode(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise CommandError(
+            f"The text is not UTF-8: byte 0x{data[error.start]:02X} at offset "
+            f"{error.start}.",
+            hint="Convert it first: iconv -t UTF-8",
+        ) from None

@@ -1,0 +1,122 @@
+"""How results and progress look: rich for a person, plain for a program."""
+
+import contextlib
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+
+def write(text: str) -> None:
+    """Writes data to stdout, at once."""
+    if sys.stdout is not None:  # `>&-`
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+def write_json(value: Mapping[str, Any]) -> None:
+    """Writes one JSON object to stdout."""
+    write(json.dumps(value) + "\n")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Table:
+    """Some results.
+
+    Attributes:
+      title: What they are.
+      columns: Names of the columns; none above names and values.
+      rows: The cells.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def write_tables(tables: Sequence[Table]) -> None:
+    """Writes tables to stdout: drawn for a person, tabs between cells in a pipe."""
+    if not _is_watched(sys.stdout):
+        write("\n".join(_plain(table) for table in tables))
+        return
+    from rich.console import Console
+
+    console = Console()
+    for table in tables:
+        console.print()
+        console.print(_drawn(table))
+
+
+def _plain(table: Table) -> str:
+    rows = [table.columns, *table.rows] if table.columns else table.rows
+    lines = [table.title, *("\t".join(row) for row in rows)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _drawn(table: Table):
+    from rich import box
+    from rich.padding import Padding
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    drawn = RichTable(
+        title=Text(table.title, style="bold"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD if table.columns else None,
+        show_header=bool(table.columns),
+        header_style="dim",
+        pad_edge=False,
+    )
+    # Numbers line up on the right; beside a name, values begin on the left.
+    justify = "right" if table.columns else "left"
+    for index in range(len(table.rows[0])):
+        header = table.columns[index] if table.columns else ""
+        drawn.add_column(
+            header,
+            justify="left" if index == 0 else justify,
+            style="dim" if index == 0 else "",
+            no_wrap=index == 0,
+        )
+    for row in table.rows:
+        drawn.add_row(*map(Text, row))
+    return Padding(drawn, (0, 2))
+
+
+def note(words: str) -> None:
+    """Shows a dim line on stderr, if a person is looking."""
+    if _is_watched(sys.stderr):
+        from rich.console import Console
+        from rich.text import Text
+
+        Console(stderr=True).print(Text(words, style="dim"))
+
+
+@contextlib.contextmanager
+def loading_bar() -> Iterator[Callable[[int, int], None] | None]:
+    """Gives a function that shows the bytes of weights; None if nobody is looking."""
+    if not _is_watched(sys.stderr):
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn()
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task("Loading", total=None)
+
+    def show(done: int, total: int) -> None:
+        # Not before: fetching or assembling a model has a bar of its own.
+        bar.start()
+        label = "Loading" if done < total else "Compiling"
+        bar.update(task, description=label, completed=done, total=total)
+
+    try:
+        yield show
+    finally:
+        if bar.live.is_started:
+            bar.stop()
+
+
+def _is_watched(stream: Any) -> bool:
+    return stream is not None and stream.isatty()
