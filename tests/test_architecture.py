@@ -8,7 +8,9 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "gemma"
 FILES = sorted(PACKAGE.rglob("*.py"))
-ROOMS = sorted(p.name for p in (PACKAGE / "gm").iterdir() if (p / "__init__.py").exists())
+ROOMS = sorted(
+    p.name for p in (PACKAGE / "gm").iterdir() if (p / "__init__.py").exists()
+)
 
 # Lines, functions in parentheses. A file that needs more says why here.
 MAX_FILE, MAX_FUNCTION, MAX_FACE = 400, 60, 70
@@ -56,9 +58,7 @@ def test_faces_define_nothing(room):
     assert isinstance(docstring, ast.Expr)
     # What is imported when first named is stated once more for type checkers.
     body = [
-        part
-        for node in body
-        for part in (node.body if is_for_types(node) else [node])
+        part for node in body for part in (node.body if is_for_types(node) else [node])
     ]
     assert all(isinstance(node, ast.ImportFrom | ast.Assign) for node in body)
     assert path.read_text().count("\n") <= MAX_FACE

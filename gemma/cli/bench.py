@@ -39,14 +39,17 @@ def bench(
     json: JsonOption = False,
 ) -> None:
     """Measure how fast a model loads, reads and writes here."""
-    start = time.perf_counter()
+    from gemma.gm import hub
+    from gemma.gm.ckpts import load_model
     from gemma.gm.text import Sampler
 
+    path = hub.resolve(model)
+    start = time.perf_counter()
+    # Not `Sampler.from_pretrained`, which compiles while it loads.
     with loading_bar() as progress:
-        sampler = Sampler.from_pretrained(
-            model, dtype=dtype, cache_length=cache_length, progress=progress
-        )
+        transformer, params = load_model(path, dtype=dtype, progress=progress)
     load_s = time.perf_counter() - start
+    sampler = Sampler(model=transformer, params=params, cache_length=cache_length)
     first = _time_once(sampler, prompt_tokens, new_tokens)
     warm = []
     for index in range(repeats):
@@ -131,9 +134,10 @@ def _versions() -> dict[str, str]:
 
 def _tables(result: dict[str, Any]) -> list[Table]:
     machine = result["machine"]
-    memory = [
-        f"{machine['memory_bytes'] / 1e9:.1f} GB" if machine["memory_bytes"] else "?"
-    ]
+    memory = machine["memory_bytes"]
+    about = [machine["cpu"], f"{machine['cores']} cores"]
+    if memory:
+        about.append(f"{memory / 1e9:.0f} GB")
     peak = result["peak_rss_bytes"]
     return [
         Table(
@@ -151,9 +155,9 @@ def _tables(result: dict[str, Any]) -> list[Table]:
             "Machine",
             (),
             [
-                ("CPU", f"{machine['cpu']}, {machine['cores']} cores, {memory[0]}"),
+                ("CPU", ", ".join(about)),
                 ("Computes on", machine["platform"]),
-                *((name, v) for name, v in result["versions"].items()),
+                *result["versions"].items(),
             ],
         ),
     ]

@@ -47,7 +47,7 @@ def describe(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[MODEL]",
+            metavar="MODEL",
             help="A checkpoint as for --model, or a name of the catalog (Gemma3_4B), "
             "which needs none.",
             show_default=False,
@@ -147,7 +147,7 @@ def _tables(description: Description) -> list[Table]:
             [*_size_rows(description.config), *_storage_rows(description)],
         ),
         Table(
-            "Memory for weights",
+            "Memory for weights (scales of quantized ones not counted)",
             ("dtype", "bytes a weight", "memory"),
             [
                 (dtype, f"{_WEIGHT_BYTES[dtype]:g}", about.get(dtype, "") + _size(size))
@@ -177,7 +177,7 @@ def _size_rows(config: dict[str, Any]) -> list[tuple[str, str]]:
         ("Window", window),
         ("Vocabulary (V)", f"{config['vocab_size']:,}"),
         ("Softcaps", _softcaps(config["attn_softcap"], config["final_softcap"])),
-        ("RoPE", ", ".join(itertools.starmap(_rope_words, config["rope"].items()))),
+        ("RoPE", " and ".join(itertools.starmap(_rope_words, config["rope"].items()))),
         ("Context", f"{config['max_positions']:,} tokens"),
     ]
 
@@ -185,11 +185,9 @@ def _size_rows(config: dict[str, Any]) -> list[tuple[str, str]]:
 def _storage_rows(description: Description) -> list[tuple[str, str]]:
     count, disk = description.parameters, description.disk
     rows = [
-        (
-            "Parameters",
-            f"{count['total']:,}: {count['embedding']:,} embedding, "
-            f"{count['rest']:,} the rest",
-        )
+        ("Parameters", f"{count['total']:,}"),
+        ("  embedding", f"{count['embedding']:,}"),
+        ("  the rest", f"{count['rest']:,}"),
     ]
     if disk is not None:
         bits = 8 * disk["bytes"] / count["total"]
@@ -225,7 +223,7 @@ def _softcaps(attention: float | None, final: float | None) -> str:
 
 
 def _rope_words(kind: str, rope: dict[str, float]) -> str:
-    stretch = f" stretched by {rope['factor']:g}" if rope["factor"] != 1 else ""
+    stretch = f" (stretched by {rope['factor']:g})" if rope["factor"] != 1 else ""
     return f"{rope['theta']:,.0f} {kind}{stretch}"
 
 

@@ -47,7 +47,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.
 TextArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[TEXT]",
+        metavar="TEXT",
         help="The text; without it, or with -, stdin is read, where one line end at "
         "the end is left out.",
         show_default=False,

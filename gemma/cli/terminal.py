@@ -5,7 +5,10 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 def write(text: str) -> None:
@@ -41,10 +44,12 @@ def write_tables(tables: Sequence[Table]) -> None:
         write("\n".join(_plain(table) for table in tables))
         return
     from rich.console import Console
+    from rich.text import Text
 
     console = Console()
     for table in tables:
         console.print()
+        console.print(Text(f" {table.title}", style="bold"))
         console.print(_drawn(table))
 
 
@@ -54,33 +59,27 @@ def _plain(table: Table) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _drawn(table: Table):
+def _drawn(table: Table) -> "RenderableType":
     from rich import box
-    from rich.padding import Padding
-    from rich.table import Table as RichTable
+    from rich.table import Table as Grid
     from rich.text import Text
 
-    drawn = RichTable(
-        title=Text(table.title, style="bold"),
-        title_justify="left",
+    grid = Grid(
         box=box.SIMPLE_HEAD if table.columns else None,
         show_header=bool(table.columns),
+        show_edge=False,
         header_style="dim",
-        pad_edge=False,
     )
-    # Numbers line up on the right; beside a name, values begin on the left.
-    justify = "right" if table.columns else "left"
-    for index in range(len(table.rows[0])):
-        header = table.columns[index] if table.columns else ""
-        drawn.add_column(
-            header,
-            justify="left" if index == 0 else justify,
-            style="dim" if index == 0 else "",
+    for index, cell in enumerate(table.rows[0]):
+        grid.add_column(
+            table.columns[index] if table.columns else "",
+            justify="right" if table.columns and cell[0].isdigit() else "left",
+            style="" if index else "dim",
             no_wrap=index == 0,
         )
     for row in table.rows:
-        drawn.add_row(*map(Text, row))
-    return Padding(drawn, (0, 2))
+        grid.add_row(*map(Text, row))
+    return grid
 
 
 def note(words: str) -> None:

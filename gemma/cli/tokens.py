@@ -36,7 +36,7 @@ def tokens(
     """Show the tokens of a text, or the text of tokens."""
     if decode is not None and (text is not None or ids_only or plain or bos):
         raise typer.BadParameter(
-            "goes with --model and --json only", param_hint="--decode"
+            "it takes --model and --json, and nothing else", param_hint="--decode"
         )
     given = read_text(text if decode is None else decode)
     tokenizer = _read_tokenizer(model)

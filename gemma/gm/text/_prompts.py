@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gemma.gm.dialog import Conversation, Format, render
+from gemma.gm.dialog import Conversation, Format, Image, render
 from gemma.gm.text._tokenizer import Tokenizer
 
 # Text (control tokens in it are read), token ids, or a conversation (what people wrote
@@ -58,6 +58,8 @@ def encode_prompt(prompt: Prompt, tokenizer: Tokenizer, format: Format) -> list[
 def _encode_conversation(
     conversation: Conversation, tokenizer: Tokenizer, format: Format
 ) -> list[int]:
+    if any(isinstance(p, Image) for turn in conversation.turns for p in turn.parts):
+        raise ValueError("The conversation has an image; this model reads text only.")
     return [
         token_id
         for segment in render(conversation, format).segments

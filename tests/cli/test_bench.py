@@ -1,0 +1,63 @@
+import json
+
+import pytest
+
+from gemma import __version__
+from gemma.cli.stopwatch import Stopwatch
+
+SHORT = ["--prompt-tokens", "16", "--new-tokens", "4", "--repeats", "2"]
+
+
+@pytest.mark.slow
+def test_json_has_exactly_these_keys(gemma, tiny_checkpoint):
+    outcome = gemma("bench", "-m", tiny_checkpoint, *SHORT, "--json")
+    found = json.loads(outcome.stdout)
+    assert set(found) == {
+        "load_s",
+        "compile_s",
+        "prefill_tokens_per_s",
+        "decode_tokens_per_s",
+        "peak_rss_bytes",
+        "machine",
+        "versions",
+    }
+    assert set(found["machine"]) == {"cpu", "cores", "memory_bytes", "platform"}
+    assert found["versions"]["gemma"] == __version__
+    assert found["prefill_tokens_per_s"] > 0
+    assert found["decode_tokens_per_s"] > 0
+    assert found["compile_s"] >= 0
+    assert (outcome.code, outcome.stderr) == (0, "")
+
+
+@pytest.mark.slow
+def test_a_table_for_people(gemma, tiny_checkpoint):
+    lines = gemma("bench", "-m", tiny_checkpoint, *SHORT).stdout.splitlines()
+    assert {"Load", "Compile", "Prefill", "Decode", "CPU", "jaxlib"} <= {
+        line.split("\t")[0] for line in lines
+    }
+
+
+@pytest.mark.slow
+def test_a_prompt_that_does_not_fit_is_an_error(gemma, tiny_checkpoint):
+    outcome = gemma("bench", "-m", tiny_checkpoint, "--cache-length", "8", *SHORT)
+    assert (outcome.code, outcome.stdout) == (1, "")
+    assert "the cache holds 8" in outcome.stderr
+
+
+@pytest.mark.parametrize("option", ["--prompt-tokens", "--new-tokens", "--repeats"])
+def test_counts_have_a_least(gemma, option):
+    outcome = gemma("bench", option, "0")
+    assert (outcome.code, outcome.stdout) == (2, "")
+
+
+def test_a_stopwatch_marks_each_item():
+    watch = Stopwatch()
+    assert list(watch.watch("abc")) == ["a", "b", "c"]
+    assert 0 <= watch.first_s <= watch.total_s
+    assert len(watch.marks_s) == 3
+
+
+def test_one_item_has_no_rate():
+    watch = Stopwatch()
+    list(watch.watch("a"))
+    assert watch.rate is None

@@ -1,0 +1,224 @@
+import contextlib
+import json
+import os
+import pty
+import signal
+
+import pytest
+
+from gemma import gm
+from gemma.gm.text import Sampling
+
+PROMPT = "the quick brown"
+ENDLESS = ["--forbid", "<eos>", "--forbid", "<end_of_turn>", "-n", "4000"]
+
+
+@pytest.fixture
+def generate(gemma, tiny_checkpoint):
+    """A function that runs `gemma generate` on the tiny model."""
+
+    def call(*args, **options):
+        return gemma("generate", "--model", tiny_checkpoint, "-n", 8, *args, **options)
+
+    return call
+
+
+@pytest.fixture
+def expected(tiny_checkpoint_sampler):
+    """A function that gives what the library answers."""
+
+    def call(prompt=PROMPT, **options) -> gm.text.Generation:
+        options = {"max_new_tokens": 8} | options
+        return tiny_checkpoint_sampler.generate(prompt, **options)
+
+    return call
+
+
+def test_prints_what_the_sampler_says_and_nothing_else(generate, expected):
+    outcome = generate(PROMPT)
+    assert outcome.stdout == expected().text + "\n"
+    assert (outcome.code, outcome.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("args", [[], ["-"]])
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_reads_the_prompt_from_stdin(generate, expected, args, end):
+    outcome = generate(*args, stdin=(PROMPT + end).encode())
+    assert outcome.stdout == expected().text + "\n"
+
+
+def test_json_is_one_object(generate, expected):
+    outcome = generate(PROMPT, "--json")
+    found, answer = json.loads(outcome.stdout), expected()
+    timing = found.pop("timing")
+    assert found == {
+        "prompt": PROMPT,
+        "text": answer.text,
+        "token_ids": list(answer.token_ids),
+        "finish_reason": answer.finish_reason,
+    }
+    assert set(timing) == {
+        "load_s",
+        "first_token_s",
+        "total_s",
+        "decode_tokens_per_s",
+    }
+    assert 0 < timing["first_token_s"] <= timing["total_s"]
+    assert outcome.stderr == ""
+
+
+def test_one_token_has_no_decode_rate(generate):
+    timing = json.loads(generate(PROMPT, "--json", "-n", 1).stdout)["timing"]
+    assert timing["decode_tokens_per_s"] is None
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_echo_begins_with_the_prompt(generate, expected, flags):
+    stdout = generate(PROMPT, "--echo", *flags).stdout
+    text = json.loads(stdout)["text"] if flags else stdout.removesuffix("\n")
+    assert text == PROMPT + expected().text
+
+
+def test_stop_and_forbid_reach_the_sampler(generate, expected, tiny_tokenizer):
+    first, second = expected().token_ids[:2]
+    forbid = tiny_tokenizer.piece(first)
+    assert generate(PROMPT, "--forbid", forbid).stdout == (
+        expected(forbidden_tokens=[forbid]).text + "\n"
+    )
+    stop = tiny_tokenizer.decode([second])
+    assert generate(PROMPT, "--stop", stop).stdout == expected(stop=[stop]).text + "\n"
+
+
+def test_a_seed_alone_draws_at_temperature_1(generate, expected):
+    drawn = expected(sampling=Sampling(temperature=1.0), seed=5).text + "\n"
+    assert generate(PROMPT, "--seed", 5).stdout == drawn
+    assert drawn != expected().text + "\n"
+
+
+def test_sampling_options_reach_the_sampler(generate, expected):
+    sampling = Sampling(temperature=3.0, top_k=40, top_p=0.9, min_p=0.01)
+    answer = expected(sampling=sampling, seed=4)
+    drawn = ["--temperature", 3, "--top-k", 40, "--top-p", 0.9, "--min-p", 0.01]
+    assert generate(PROMPT, *drawn, "--seed", 4).stdout == answer.text + "\n"
+
+
+def test_temperature_0_stays_greedy(generate, expected):
+    outcome = generate(PROMPT, "--temperature", 0, "--top-k", 3, "--seed", 5)
+    assert outcome.stdout == expected().text + "\n"
+
+
+@pytest.mark.slow
+def test_dtype(generate):
+    assert generate(PROMPT, "--dtype", "bfloat16").code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--temperature", "nan"], "temperature is nan"),
+        (["--temperature", "-1"], "temperature is -1.0"),
+        (["--top-k", "0"], "top_k is 0"),
+        (["--top-p", "0"], "top_p is 0.0"),
+        (["--top-p", "1.5"], "top_p is 1.5"),
+        (["--min-p", "2"], "min_p is 2.0"),
+        (["-n", "0"], "max_new_tokens is 0"),
+        (["--cache-length", "0"], "cache_length is 0"),
+        (["-n", "-1"], "max_new_tokens is -1"),
+        (["--forbid", "two tokens"], "'two tokens' is"),
+        (["--stop", ""], "stop string is empty"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_options_are_one_line(generate, options, words):
+    outcome = generate(PROMPT, *options)
+    assert (outcome.code, outcome.stdout) == (1, "")
+    (error,) = outcome.stderr.splitlines()
+    assert error.startswith("error: ")
+    assert words in error
+
+
+@pytest.mark.slow
+def test_a_prompt_longer_than_the_cache_is_an_error(generate):
+    outcome = generate(PROMPT, "--cache-length", 2)
+    assert (outcome.code, outcome.stdout) == (1, "")
+    assert "the cache holds 2" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "options", "words"),
+    [
+        ([""], {}, "The prompt is empty."),
+        ([], {"stdin": b"\n"}, "The prompt is empty."),
+        ([], {"terminal": True}, "There is no text."),
+        ([], {"stdin": b"abc\xff"}, "not UTF-8: byte 0xFF at offset 3."),
+        (["ab\udcff"], {}, "not UTF-8: byte 0xFF at offset 2."),
+    ],
+)
+def test_bad_prompts_are_explained(generate, args, options, words):
+    outcome = generate(*args, **options)
+    assert (outcome.code, outcome.stdout) == (1, "")
+    error, hint = outcome.stderr.splitlines()
+    assert error.startswith("error: ")
+    assert words in error
+    assert hint.startswith("hint: ")
+
+
+def test_ctrl_c_while_loading(generate, monkeypatch):
+    def interrupted(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gm.hub, "resolve", interrupted)
+    outcome = generate(PROMPT)
+    assert (outcome.code, outcome.stdout, outcome.stderr) == (130, "", "\n")
+
+
+@pytest.mark.slow
+def test_a_closed_pipe_ends_it_quietly(start_gemma, tiny_checkpoint):
+    process = start_gemma("generate", "-m", tiny_checkpoint, PROMPT, *ENDLESS)
+    assert process.stdout.read(5)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == 141
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_mid_stream_ends_the_line(start_gemma, tiny_checkpoint):
+    process = start_gemma("generate", "-m", tiny_checkpoint, PROMPT, *ENDLESS)
+    assert process.stdout.read(5)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate()
+    assert stdout.endswith(b"\n")
+    assert (process.returncode, stderr) == (130, b"")
+
+
+def read_terminal(terminal: int) -> str:
+    """Returns what was shown until the last program has left the terminal."""
+    shown = b""
+    with contextlib.suppress(OSError), os.fdopen(terminal, "rb", buffering=0) as stream:
+        while part := stream.read(4096):
+            shown += part
+    return shown.decode()
+
+
+@pytest.mark.slow
+def test_a_terminal_shows_how_fast_it_was(start_gemma, tiny_checkpoint):
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"NO_COLOR": "1", "TERM": "xterm"}
+    args = ["generate", "-m", tiny_checkpoint, PROMPT, *ENDLESS[:-1], "8"]
+    process = start_gemma(*args, stderr=theirs, env=environment)
+    os.close(theirs)
+    shown = read_terminal(ours)
+    stdout, _ = process.communicate()
+    assert "8 tokens · " in shown
+    assert "tok/s" in shown
+    assert "\x1b[3" not in shown  # a colour
+    assert b"tok/s" not in stdout
+
+
+@pytest.mark.slow
+@pytest.mark.embedded
+def test_the_embedded_model_knows_france(start_gemma, embedded_path):
+    process = start_gemma("generate", "The capital of France, Paris, is", "-n", "8")
+    stdout, stderr = process.communicate()
+    assert b"France" in stdout or b"city" in stdout
+    assert (process.returncode, stderr) == (0, b"")
