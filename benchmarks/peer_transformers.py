@@ -31,13 +31,12 @@ def main() -> None:
     load_s = time.perf_counter() - begin
     # The same prompt as `gemma bench`: any ids do, the work is the same.
     prompt = torch.arange(1000, 1000 + options.prompt_tokens)[None]
-    short = prompt[:, :8]
     with torch.inference_mode():
         time_prefill(model, prompt)
-        time_decode(model, short, options.new_tokens)
+        time_decode(model, prompt, options.new_tokens)
         prefill = [time_prefill(model, prompt) for _ in range(options.repeats)]
         decode = [
-            time_decode(model, short, options.new_tokens)
+            time_decode(model, prompt, options.new_tokens)
             for _ in range(options.repeats)
         ]
     result = {

@@ -27,8 +27,9 @@ _NORMALIZER_SPEC = {
     "escape_whitespaces": True,
 }
 _CONTROL_KINDS = (PieceKind.CONTROL, PieceKind.UNKNOWN)
-# What Gemma's control tokens look like, and some other text too.
-_TAG = re.compile(r"<[^<>]*>|\[[^\[\]<>]*\]")
+# What Gemma's control tokens look like, and some other text too. No bracket of either
+# kind inside, or the "<" of "x < y [multimodal]>" would hide the token.
+_TAG = re.compile(r"<[^<>\[\]]*>|\[[^<>\[\]]*\]")
 # Gemma 1 to 3, Gemma 4.
 _END_OF_TURN_NAMES = ("<end_of_turn>", "<turn|>")
 
