@@ -19,7 +19,6 @@ from gemma.gm.nn._embedder import embed, embedder_specs, unembed
 from gemma.gm.typing import Cache, DType, Params
 from gemma.gm.weights import ParamSpec, init_params
 
-
 # Traced once for each kind of layer and not for each layer, which makes a start on an
 # 18-layer model half a second faster. XLA inlines the calls.
 _block = jax.jit(block, static_argnames=("config", "return_weights"))

@@ -66,7 +66,6 @@ def test_real_tokenizers_round_trip(real):
 
 @pytest.mark.embedded
 @pytest.mark.slow
-@pytest.mark.skip(reason="tests/conftest.py has no embedded_tokenizer yet")
 def test_ids_of_the_embedded_tokenizer_are_golden(embedded_tokenizer):
     for text, golden in GOLDEN["gemma3"]:
         assert embedded_tokenizer.encode(text) == golden, text
@@ -135,6 +134,22 @@ def test_longest_control_token_matches_first(tmp_path):
     path.write_text(json.dumps(state), "utf-8")
     tokenizer = Tokenizer.from_path(path)
     assert tokenizer.split("<a<a><a>b<a>a>") == ["<a", "<a>", "<a>b", "<a>", "a>"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<[multimodal]>", "x < y [multimodal] z > w", "[<bos>]", "[a [multimodal]]"],
+)
+def test_other_brackets_hide_no_control_token(tmp_path, text):
+    """A pair of brackets around "[multimodal]" was once taken for a tag of its own."""
+    state = json.loads(JSON.read_bytes())
+    state["added_tokens"].append(
+        {"id": 480, "content": "[multimodal]", "special": True}
+    )
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(state), "utf-8")
+    tokenizer = Tokenizer.from_path(path)
+    assert sum(map(tokenizer.is_control, tokenizer.encode(text))) == 1
 
 
 def test_bos_and_eos_are_added_on_request():
