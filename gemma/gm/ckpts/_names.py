@@ -2,6 +2,11 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
+from typing import Any
+
+# Far above any model's, and far below what fills the memory with configs.
+_MAX_LAYERS, _MAX_SIZE = 1000, 2**30
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -25,3 +30,22 @@ class Entry:
             return ours
         outs, ins = ours[: self.num_out_axes], ours[self.num_out_axes :]
         return math.prod(outs), math.prod(ins)
+
+
+def check_sizes(sizes: Mapping[str, Any]) -> None:
+    """Refuses sizes that no model has, before anything is made of them.
+
+    Args:
+      sizes: What a file states, by our names; all but `norm_eps` are whole numbers.
+
+    Raises:
+      ValueError: One of them is absurd.
+    """
+    for name, size in sizes.items():
+        if name == "norm_eps":
+            continue
+        limit = _MAX_LAYERS if name == "num_layers" else _MAX_SIZE
+        if type(size) is not int or not 1 <= size <= limit:
+            raise ValueError(
+                f"{name} is {size!r}; it must be a whole number from 1 to {limit:,}."
+            )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gemma.gm.ckpts._errors import CheckpointError
-from gemma.gm.ckpts._names import Entry
+from gemma.gm.ckpts._names import Entry, check_sizes
 from gemma.gm.nn import (
     RopeConfig,
     TransformerConfig,
@@ -88,6 +88,7 @@ def config_from_metadata(
             "max_positions": get("context_length"),
             "norm_eps": _short(get("attention.layer_norm_rms_epsilon", 1e-6)),
         }
+        check_sizes(sizes)
         return _BUILD[family](get, sizes)
     except KeyError as error:
         raise CheckpointError(f"{where} lacks the key {error} in its header.") from None

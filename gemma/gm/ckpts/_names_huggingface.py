@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gemma.gm.ckpts._errors import CheckpointError
-from gemma.gm.ckpts._names import Entry
+from gemma.gm.ckpts._names import Entry, check_sizes
 from gemma.gm.nn import (
     AttentionType,
     RopeConfig,
@@ -119,10 +119,13 @@ def config_from_json(stated: Mapping[str, Any], where: object) -> TransformerCon
     """
     model_type = stated.get("model_type")
     if model_type == "gemma3":
+        text = stated.get("text_config", {})
+        if not isinstance(text, Mapping):
+            raise CheckpointError(f"{where} does not describe a Gemma: text_config.")
         # The text part of a published multimodal config may leave its type out.
-        stated = {"model_type": "gemma3_text"} | stated.get("text_config", {})
+        stated = {"model_type": "gemma3_text"} | dict(text)
         model_type = stated["model_type"]
-    if model_type not in _MODEL_TYPES:
+    if not isinstance(model_type, str) or model_type not in _MODEL_TYPES:
         raise CheckpointError(
             f"{where} is of architecture {model_type!r}; gemma, gemma2, gemma3 and "
             "gemma3_text can be read."
@@ -141,8 +144,9 @@ def config_from_json(stated: Mapping[str, Any], where: object) -> TransformerCon
         "norm_eps": fields["rms_norm_eps"],
     }
     try:
+        check_sizes(sizes)
         return _BUILD[model_type](fields, sizes)
-    except (TypeError, KeyError, ValueError) as error:
+    except (AttributeError, TypeError, KeyError, ValueError) as error:
         raise CheckpointError(f"{where} does not describe a Gemma: {error}") from None
 
 

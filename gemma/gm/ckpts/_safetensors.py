@@ -70,9 +70,13 @@ def _find_files(folder: Path) -> list[Path]:
 
 def _read_index(path: Path) -> Mapping[str, str]:
     try:
-        return json.loads(path.read_text())["weight_map"]
-    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+        weight_map = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+        strays = [file for file in weight_map.values() if Path(file).name != file]
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is not a safetensors index: {error}") from None
+    if strays:
+        raise CheckpointError(f"{path} names {strays[0]}, which is outside its folder.")
+    return weight_map
 
 
 def _check_index(path: Path, home: Mapping[str, Path]) -> None:

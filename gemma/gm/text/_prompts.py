@@ -1,5 +1,6 @@
 """What people pass as a prompt becomes token ids."""
 
+import operator
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -21,7 +22,7 @@ def as_batch(prompt: Prompt | Sequence[Prompt]) -> tuple[list[Prompt], bool]:
     """
     if isinstance(prompt, str | Conversation):
         return [prompt], True
-    if not isinstance(prompt, Sequence | np.ndarray):
+    if not isinstance(prompt, Sequence | np.ndarray) or isinstance(prompt, bytes):
         raise TypeError(
             "A prompt is a str, token ids or a Conversation, or a sequence of these; "
             f"found {type(prompt).__name__}."
@@ -43,7 +44,7 @@ def encode_prompt(prompt: Prompt, tokenizer: Tokenizer, format: Format) -> list[
     if isinstance(prompt, str):
         ids = tokenizer.encode(prompt)
         return ids if ids[:1] == [tokenizer.bos_id] else [tokenizer.bos_id, *ids]
-    ids = [int(token_id) for token_id in prompt]
+    ids = [operator.index(token_id) for token_id in prompt]
     if not ids:
         raise ValueError("A prompt of token ids is empty; it needs at least one.")
     for token_id in ids:

@@ -208,7 +208,10 @@ class Sampler:
         """
         prompts = self._encode(as_batch(prompt)[0])
         _check_count("max_new_tokens", max_new_tokens, at_least=1)
-        _check_count("num_logprobs", num_logprobs, at_least=0)
+        vocab_size = self.model.config.vocab_size
+        _check_count("num_logprobs", num_logprobs, at_least=0, at_most=vocab_size)
+        _check_list("stop", stop)
+        _check_list("forbidden_tokens", forbidden_tokens)
         rows = [
             GrowingRow(
                 i,
@@ -260,9 +263,6 @@ class Sampler:
             yield from _push(rows, made, active, num_logprobs)
             if all(row.finish_reason is not None for row in rows):
                 return
-
-    def _echo(self, prompt_ids: list[int]) -> str:
-        return self.tokenizer.decode(prompt_ids, skip_control_tokens=True)
 
     def _encode(self, prompts: list[Prompt]) -> list[list[int]]:
         return [encode_prompt(p, self.tokenizer, self._format) for p in prompts]
@@ -351,9 +351,21 @@ def _tokenizer_beside(model: Transformer) -> Tokenizer:
     return Tokenizer.from_path(model.checkpoint)
 
 
-def _check_count(name: str, value: int | None, *, at_least: int) -> None:
-    if value is not None and value < at_least:
+def _check_count(
+    name: str, value: int | None, *, at_least: int, at_most: int | None = None
+) -> None:
+    if value is None:
+        return
+    if value < at_least:
         raise ValueError(f"{name} is {value}; it must be {at_least} or more.")
+    if at_most is not None and value > at_most:
+        raise ValueError(f"{name} is {value}; it must be {at_most:,} or less.")
+
+
+def _check_list(name: str, strings: Sequence[str | int]) -> None:
+    """Refuses a single string, which would be taken for a list of its letters."""
+    if isinstance(strings, str):
+        raise TypeError(f"{name} is a string; pass a list: {name}=[{strings!r}].")
 
 
 def _each(sampling: Sampling | Sequence[Sampling], num_rows: int) -> Sequence[Sampling]:
@@ -367,8 +379,8 @@ def _each(sampling: Sampling | Sequence[Sampling], num_rows: int) -> Sequence[Sa
 def _seeds(seed: int | Sequence[int] | None, num_rows: int) -> Sequence[int]:
     if seed is None:
         seed = random.getrandbits(32)
-    if isinstance(seed, int):
-        return [seed + row for row in range(num_rows)]
+    if isinstance(seed, int | np.integer):
+        return [int(seed) + row for row in range(num_rows)]
     if len(seed) != num_rows:
         raise ValueError(f"There are {num_rows} prompts and {len(seed)} seeds.")
     return seed

@@ -22,6 +22,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt32
 
 _BLOCK = 512
+# Colder is greedy and hotter is even, to the last bit; float32 holds no more.
+_COLDEST, _HOTTEST = 1e-30, 1e30
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,8 +72,12 @@ def stack(samplings: Sequence[Sampling], seeds: Sequence[int]) -> SamplingArrays
     """Returns the samplings and seeds of the rows as arrays."""
     no_limit = jnp.iinfo(jnp.int32).max
     top_ks = [s.top_k or no_limit for s in samplings]
+    temperatures = [s.temperature for s in samplings]
     return SamplingArrays(
-        temperature=jnp.array([s.temperature for s in samplings], jnp.float32),
+        temperature=jnp.array(
+            [min(t, _HOTTEST) if t > _COLDEST else 0.0 for t in temperatures],
+            jnp.float32,
+        ),
         top_k=jnp.array([min(k, no_limit) for k in top_ks], jnp.int32),
         top_p=jnp.array([s.top_p for s in samplings], jnp.float32),
         min_p=jnp.array([s.min_p for s in samplings], jnp.float32),
@@ -118,6 +124,9 @@ def _draw_tokens(
     # Greedy rows come along and are thrown away; any temperature does for them.
     is_greedy = sampling.temperature == 0
     temperature = jnp.where(is_greedy, 1.0, sampling.temperature)
+    # The largest becomes 0 before the division: a product with a large 1 / temperature
+    # that XLA fuses into the subtraction inside softmax overflows.
+    logits = logits - jnp.max(logits, axis=1, keepdims=True)
     probs = keep_probable(jax.nn.softmax(logits / temperature[:, None]), sampling)
     return _invert_cdf(probs, _uniform(sampling.seed, positions))
 
