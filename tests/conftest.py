@@ -1,0 +1,234 @@
+"""Strict modes and shared fixtures.
+
+JAX refuses silent promotions, and the shapes in annotations are checked at run time:
+here only, never in users' programs.
+"""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import hypothesis
+import jax
+import jax.numpy as jnp
+import jaxtyping
+import numpy as np
+import pytest
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Before any of them is imported. Functions under jit are checked when they are traced,
+# so this costs nothing in the calls that follow.
+jaxtyping.install_import_hook(
+    [
+        "gemma.gm.math",
+        "gemma.gm.nn",
+        "gemma.gm.text._decode",
+        "gemma.gm.text._prefill",
+        "gemma.gm.text._sampling",
+        "gemma.gm.weights",
+    ],
+    # An int is a float, as PEP 484 has it.
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
+)
+
+from gemma import gm  # noqa: E402
+from gemma.gm.nn import (  # noqa: E402
+    AttentionType,
+    Output,
+    RopeConfig,
+    Transformer,
+    TransformerConfig,
+    gemma1_config,
+    gemma2_config,
+    gemma3_config,
+)
+from gemma.gm.typing import Params  # noqa: E402
+from gemma.gm.weights import flatten, unflatten  # noqa: E402
+
+# Programs that tests compile are kept between runs, away from those of users.
+jax.config.update("jax_compilation_cache_dir", str(gm.hub.cache_dir() / "xla-tests"))
+jax.config.update("jax_compilation_cache_max_size", 1 << 28)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+# Examples differ in time: the first compiles what the others use.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
+
+TOKENIZER = Path(__file__).parent / "data" / "tiny_tokenizer.model"
+VOCAB_SIZE = 480  # rows of the tiny tokenizer
+_LOCAL, _GLOBAL = AttentionType.LOCAL, AttentionType.GLOBAL
+
+# Small in everything but kinds: MQA, GQA and MHA; heads that fill the width and heads
+# that do not; windows shorter than any prompt; caps that bite; layers that end in the
+# middle of the pattern.
+TINY = {
+    "gemma1_mqa": gemma1_config(
+        num_layers=2, embed_dim=32, hidden_dim=48, num_heads=4, num_kv_heads=1,
+        head_dim=8, vocab_size=VOCAB_SIZE, max_positions=64,
+    ),
+    "gemma1_mha_wide": gemma1_config(
+        num_layers=1, embed_dim=24, hidden_dim=40, num_heads=3, num_kv_heads=3,
+        head_dim=16, vocab_size=VOCAB_SIZE + 8, max_positions=64,
+    ),
+    "gemma2_gqa": gemma2_config(
+        num_layers=3, embed_dim=32, hidden_dim=48, num_heads=4, num_kv_heads=2,
+        head_dim=16, query_pre_attn_scalar=12, window=5, attn_softcap=2.0,
+        final_softcap=4.0, vocab_size=VOCAB_SIZE, max_positions=64,
+    ),
+    "gemma3_mqa": gemma3_config(
+        num_layers=7, embed_dim=16, hidden_dim=24, num_heads=2, num_kv_heads=1,
+        head_dim=8, window=4, vocab_size=VOCAB_SIZE, max_positions=64,
+    ),
+    "gemma3_gqa_stretched": gemma3_config(
+        num_layers=3, embed_dim=24, hidden_dim=40, num_heads=4, num_kv_heads=2,
+        head_dim=16, query_pre_attn_scalar=6, window=6, vocab_size=VOCAB_SIZE + 16,
+        attention_types=(_LOCAL, _GLOBAL, _LOCAL), max_positions=64,
+        global_rope=RopeConfig(theta=1_000_000.0, factor=8.0),
+    ),
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiny:
+    """A tiny model with params under which logits differ from token to token."""
+
+    name: str
+    model: Transformer
+    params: Params
+
+    def apply(self, tokens, **options) -> Output:
+        """Applies the model, compiled."""
+        arrays = {k: v for k, v in options.items() if not isinstance(v, bool)}
+        flags = {k: v for k, v in options.items() if isinstance(v, bool)}
+        return _apply(self.model, tuple(flags.items()), self.params, tokens, arrays)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _apply(model, flags, params, tokens, arrays) -> Output:
+    return model.apply({"params": params}, tokens, **arrays, **dict(flags))
+
+
+@functools.cache
+def make_tiny(name: str) -> Tiny:
+    """Returns a model of `TINY`; the same one each time."""
+    return dataclasses.replace(make_tiny_of(TINY[name]), name=name)
+
+
+@functools.cache
+def make_tiny_of(config: TransformerConfig) -> Tiny:
+    """Returns a model of any config."""
+    model = Transformer(config)
+    return Tiny("tiny", model, vivid_params(model, jax.random.key(0)))
+
+
+def vivid_params(model: Transformer, key: jax.Array) -> Params:
+    """Returns random params of a size that keeps every part of the model awake.
+
+    `init` makes weights of 0.02, under which tiny models say the same to any prompt,
+    and norms of zero, which would hide that one was left out.
+    """
+    flat = flatten(model.init(key))
+    keys = jax.random.split(key, len(flat))
+    return unflatten(
+        {path: _vivid(path, w, k) for (path, w), k in zip(flat.items(), keys)}  # noqa: B905
+    )
+
+
+def _vivid(path: str, weight: jax.Array, key: jax.Array) -> jax.Array:
+    if path.endswith("norm") or path == "embedder/input_embedding":
+        stddev = 0.3
+    else:
+        is_out = path.endswith("attn/o")
+        fan_in = np.prod(weight.shape[1:] if is_out else weight.shape[-1:])
+        stddev = 1.5 / float(np.sqrt(fan_in))
+    return stddev * jax.random.normal(key, weight.shape)
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    return jax.random.key(7)
+
+
+@pytest.fixture(scope="session")
+def tiny_model():
+    """A function from a name in `TINY` to a `Tiny`."""
+    return make_tiny
+
+
+@pytest.fixture(scope="session")
+def tiny_of():
+    """A function from a config to a `Tiny`."""
+    return make_tiny_of
+
+
+@pytest.fixture(scope="session", params=TINY)
+def tiny(request) -> Tiny:
+    """Each tiny model in turn."""
+    return make_tiny(request.param)
+
+
+@pytest.fixture(scope="session")
+def random_params():
+    """A function from a model and a key to params under which logits differ."""
+    return vivid_params
+
+
+@pytest.fixture(scope="session")
+def random_tokens():
+    """A function from a shape and a seed to tokens, control tokens left out."""
+
+    def make(shape: tuple[int, ...], seed: int = 0) -> jax.Array:
+        rng = np.random.default_rng(seed)
+        return jnp.asarray(rng.integers(8, VOCAB_SIZE, shape), jnp.int32)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer() -> gm.text.Tokenizer:
+    return gm.text.Tokenizer.from_path(TOKENIZER)
+
+
+@pytest.fixture(scope="session")
+def tiny_sampler(tiny_tokenizer):
+    """A function from a name in `TINY` to a sampler with a cache of 48 tokens.
+
+    Prompts go in by chunks of 8, so that most take several.
+    """
+
+    @functools.cache
+    def make(name: str) -> gm.text.Sampler:
+        tiny = make_tiny(name)
+        return gm.text.Sampler(
+            model=tiny.model,
+            params=tiny.params,
+            tokenizer=tiny_tokenizer,
+            cache_length=48,
+            prefill_chunk_length=8,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def embedded_path() -> Path:
+    """The GGUF file of Gemma 3 270M, in the cache that users have."""
+    try:
+        return gm.hub.embedded_checkpoint()
+    except gm.hub.CheckpointNotFoundError as error:
+        pytest.skip(f"the embedded model is not installed: {error}")
+
+
+@pytest.fixture(scope="session")
+def embedded_tokenizer(embedded_path) -> gm.text.Tokenizer:
+    return gm.text.Tokenizer.from_path(embedded_path)
+
+
+@pytest.fixture(scope="session")
+def embedded_sampler(embedded_path, embedded_tokenizer) -> gm.text.Sampler:
+    model, params = gm.ckpts.load_model(embedded_path)
+    return gm.text.Sampler(
+        model=model, params=params, tokenizer=embedded_tokenizer, cache_length=512
+    )

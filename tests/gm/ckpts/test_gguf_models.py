@@ -1,0 +1,270 @@
+"""Whole models in GGUF files, written here in the words of the converter of llama.cpp."""
+
+import gguf
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gemma import gm
+from gemma.gm.ckpts import CheckpointError, load_config, load_model
+from gemma.gm.nn import (
+    RopeConfig,
+    Transformer,
+    gemma1_config,
+    gemma2_config,
+    gemma3_config,
+)
+from gemma.gm.weights import flatten
+
+SIZES = {
+    "embed_dim": 64, "hidden_dim": 96, "num_heads": 4, "num_kv_heads": 2,
+    "head_dim": 32, "vocab_size": 70, "max_positions": 200,
+}  # fmt: skip
+MODELS = {
+    "gemma": gemma1_config(num_layers=2, **SIZES),
+    "gemma2": gemma2_config(num_layers=3, window=9, attn_softcap=3.0, **SIZES),
+    "gemma3": gemma3_config(
+        num_layers=7, window=9, **SIZES,
+        global_rope=RopeConfig(theta=500_000.0, factor=8.0),
+    ),
+}  # fmt: skip
+
+# Of each layer, ours and theirs.
+NAMES = {
+    "attn/q": "attn_q", "attn/k": "attn_k", "attn/v": "attn_v", "attn/o": "attn_output",
+    "mlp/gate": "ffn_gate", "mlp/up": "ffn_up", "mlp/down": "ffn_down",
+    "pre_attention_norm": "attn_norm", "pre_ffw_norm": "ffn_norm",
+    "post_attention_norm": "post_attention_norm", "post_ffw_norm": "post_ffw_norm",
+    "attn/query_norm": "attn_q_norm", "attn/key_norm": "attn_k_norm",
+}  # fmt: skip
+
+
+def their_tensors(params) -> dict[str, np.ndarray]:
+    """Returns matrices [out, in], and norms one higher than in the model."""
+    tensors = {}
+    for path, weight in flatten(params).items():
+        weight = np.asarray(weight)
+        layer, _, ours = path.partition("/")
+        if path == "embedder/input_embedding":
+            name = "token_embd"
+        elif path == "final_norm":
+            name = "output_norm"
+        else:
+            name = f"blk.{layer.removeprefix('layer_')}.{NAMES[ours]}"
+        if weight.ndim == 1:
+            weight = weight + np.float32(1)
+        elif ours == "attn/o":
+            weight = weight.reshape(len(weight), -1)
+        elif weight.ndim == 3:
+            weight = weight.reshape(-1, weight.shape[-1])
+        tensors[f"{name}.weight"] = weight
+    return tensors
+
+
+def their_keys(config) -> dict[str, object]:
+    layer = config.layers[-1]
+    keys = {
+        "context_length": config.max_positions,
+        "embedding_length": config.embed_dim,
+        "block_count": config.num_layers,
+        "feed_forward_length": layer.hidden_dim,
+        "attention.head_count": layer.num_heads,
+        "attention.head_count_kv": layer.num_kv_heads,
+        "attention.key_length": layer.head_dim,
+        "attention.value_length": layer.head_dim,
+        "attention.layer_norm_rms_epsilon": np.float32(layer.norm_eps).item(),
+    }
+    if config.family == "gemma2":
+        keys["attention.sliding_window"] = layer.window
+        keys["attn_logit_softcapping"] = layer.attn_softcap
+        keys["final_logit_softcapping"] = config.final_softcap
+    if config.family == "gemma3":
+        rope = config.layers[5].rope
+        keys["attention.sliding_window"] = layer.window
+        keys["rope.freq_base"] = rope.theta
+        keys["rope.scaling.type"] = "linear"
+        keys["rope.scaling.factor"] = rope.factor
+    return keys
+
+
+def write(path, config, tensors, *, keys=None, types=(), architecture=None):
+    """Writes a model. `keys` replaces metadata, `types` says how tensors are packed."""
+    architecture = architecture or config.family
+    writer = gguf.GGUFWriter(path, architecture)
+    kinds = {int: gguf.GGUFValueType.UINT32, float: gguf.GGUFValueType.FLOAT32}
+    for key, value in (their_keys(config) | (keys or {})).items():
+        if value is not None:
+            kind = kinds.get(type(value), gguf.GGUFValueType.STRING)
+            writer.add_key_value(f"{architecture}.{key}", value, kind)
+    writer.add_array("tokenizer.ggml.tokens", [f"t{i}" for i in range(70)])
+    for name, values in tensors.items():
+        type_ = dict(types).get(name)
+        packed = values if type_ is None else gguf.quants.quantize(values, type_)
+        writer.add_tensor(name, packed, raw_dtype=type_)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+@pytest.fixture(params=MODELS)
+def config(request):
+    return MODELS[request.param]
+
+
+@pytest.fixture
+def params(config, random_params):
+    return random_params(Transformer(config), jax.random.key(3))
+
+
+def test_loaded_is_what_was_written(config, params, tmp_path):
+    tensors = their_tensors(params)
+    path = write(tmp_path / "m.gguf", config, tensors)
+    model, loaded = load_model(path)
+    assert model.config == config
+    assert model.checkpoint == path
+    for name, weight in flatten(loaded).items():
+        expected = np.asarray(flatten(params)[name])
+        if weight.ndim == 1:  # one was added and taken away
+            np.testing.assert_allclose(weight, expected, atol=2e-7, err_msg=name)
+        else:
+            np.testing.assert_array_equal(weight, expected, err_msg=name)
+
+
+def test_packed_tensors(params, config, tmp_path):
+    """Each tensor in a type of its own; blocks of 32 go through rows of 64, 96 and 128."""
+    tensors = their_tensors(params)
+    cycle = ["Q8_0", "Q4_0", "F16", "Q5_1", "BF16", "Q4_1", "Q5_0"]
+    matrices = [name for name, values in tensors.items() if values.ndim == 2]
+    types = {
+        name: gguf.GGMLQuantizationType[cycle[i % len(cycle)]]
+        for i, name in enumerate(matrices)
+    }
+    path = write(tmp_path / "m.gguf", config, tensors, types=types)
+    unpacked = {
+        name: gguf.quants.dequantize(gguf.quants.quantize(values, t), t)
+        if (t := types.get(name)) is not None
+        else values
+        for name, values in tensors.items()
+    }
+    loaded = load_model(path)[1]
+    for name, values in their_tensors(loaded).items():
+        np.testing.assert_allclose(values, unpacked[name], atol=2e-7, err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_norms_are_shifted_before_they_are_rounded(dtype, params, config, tmp_path):
+    """1.001 is 1 in bfloat16; 0.001 is not 0."""
+    path = write(tmp_path / "m.gguf", config, their_tensors(params))
+    loaded = load_model(path, dtype=dtype)[1]
+    wide = load_model(path)[1]
+    for name, weight in flatten(loaded).items():
+        expected = flatten(wide)[name].astype(dtype)
+        np.testing.assert_array_equal(weight, expected, err_msg=name)
+
+
+def test_folder_with_one_file(config, params, tmp_path):
+    path = write(tmp_path / "m.gguf", config, their_tensors(params))
+    assert load_config(tmp_path) == load_config(path) == config
+    path.rename(tmp_path / "n.gguf")
+    write(path, config, their_tensors(params))
+    with pytest.raises(CheckpointError, match=r"2 \.gguf files: name one"):
+        load_config(tmp_path)
+
+
+def test_progress_counts_to_the_end(config, params, tmp_path):
+    calls = []
+    path = write(tmp_path / "m.gguf", config, their_tensors(params))
+    load_model(path, progress=lambda done, total: calls.append((done, total)))
+    num_bytes = gm.weights.num_bytes(Transformer(config).specs(), jnp.float32)
+    assert {total for _, total in calls} == {num_bytes}
+    assert calls[-1][0] == num_bytes
+    assert calls == sorted(calls)
+
+
+@pytest.mark.parametrize(
+    ("family", "num_layers", "scalar"), [("gemma2", 46, 16), ("gemma3", 62, 16)]
+)
+def test_the_largest_models_scale_by_width(family, num_layers, scalar, tmp_path):
+    """27B divides by D / N; the file does not say, but for its number of layers."""
+    make = {"gemma2": gemma2_config, "gemma3": gemma3_config}[family]
+    config = make(num_layers=num_layers, query_pre_attn_scalar=scalar, **SIZES)
+    path = write(tmp_path / "m.gguf", config, {})
+    assert load_config(path).layers[0].query_scale == scalar**-0.5
+    path.unlink()
+    smaller = make(num_layers=num_layers - 1, **SIZES)
+    path = write(tmp_path / "m.gguf", smaller, {})
+    assert load_config(path).layers[0].query_scale == 32**-0.5
+
+
+MODEL = MODELS["gemma3"]
+
+
+@pytest.fixture
+def tensors(random_params):
+    return their_tensors(random_params(Transformer(MODEL), jax.random.key(3)))
+
+
+NAME = "blk.6.attn_k_norm.weight"
+
+
+def test_missing_tensor_is_named(tensors, tmp_path):
+    del tensors[NAME]
+    path = write(tmp_path / "m.gguf", MODEL, tensors)
+    with pytest.raises(CheckpointError) as caught:
+        load_model(path)
+    assert str(caught.value) == (
+        f"{path} lacks tensor '{NAME}', which a gemma3 of 7 layers needs."
+    )
+
+
+def test_unknown_tensor_is_named(tensors, tmp_path):
+    tensors["blk.7.attn_norm.weight"] = tensors[NAME]
+    path = write(tmp_path / "m.gguf", MODEL, tensors)
+    with pytest.raises(CheckpointError) as caught:
+        load_model(path)
+    assert str(caught.value) == (
+        f"{path} holds tensor 'blk.7.attn_norm.weight', which is no part of a gemma3 "
+        "of 7 layers."
+    )
+
+
+def test_tensor_of_another_shape_is_named(tensors, tmp_path):
+    name = "blk.0.attn_q.weight"
+    tensors[name] = tensors[name][:-1]
+    path = write(tmp_path / "m.gguf", MODEL, tensors)
+    with pytest.raises(CheckpointError) as caught:
+        load_model(path)
+    assert str(caught.value) == (
+        f"Tensor '{name}' in {path} has shape (127, 64); the config asks for (128, 64)."
+    )
+
+
+def test_unknown_architecture(tmp_path):
+    path = write(tmp_path / "m.gguf", MODEL, {}, architecture="llama")
+    with pytest.raises(CheckpointError, match="of architecture 'llama'; gemma, gemma2"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("key", ["block_count", "attention.key_length"])
+def test_missing_key_is_named(key, tmp_path):
+    path = write(tmp_path / "m.gguf", MODEL, {}, keys={key: None})
+    with pytest.raises(CheckpointError, match=f"lacks the key 'gemma3.{key}'"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("value", [0, 2**32 - 1, "many", 1.5])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "block_count", "embedding_length", "feed_forward_length", "context_length",
+        "attention.head_count", "attention.head_count_kv", "attention.key_length",
+    ],
+)  # fmt: skip
+def test_absurd_sizes_are_refused(key, value, tensors, tmp_path):
+    """Without making a model of them first."""
+    path = write(tmp_path / "m.gguf", MODEL, tensors, keys={key: value})
+    with pytest.raises(CheckpointError):
+        load_model(path)
