@@ -6,7 +6,7 @@ math · weights · nn · ckpts · text · dialog · hub
 import importlib
 from types import ModuleType
 
-_ROOMS = ("ckpts", "dialog", "hub", "math", "nn", "text", "weights")
+_ROOMS = ("ckpts", "dialog", "hub", "kernels", "math", "nn", "text", "weights")
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -1,0 +1,108 @@
+"""Blocks of GGUF as packed weights: the same integers and scales, in another order.
+
+Reference: the block structures of ggml (ggml-common.h). A block is 32 or 256 columns of
+a row. `value = scale * (q - zero) - minimum`.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from gguf import GGML_QUANT_SIZES
+from gguf import GGMLQuantizationType as Type
+
+from gemma.gm.kernels import Packed, PackedKind, ScaleKind, pack
+
+PACKED_KINDS = {
+    Type.Q8_0: PackedKind(8, ScaleKind.HALF, 128),
+    Type.Q5_0: PackedKind(5, ScaleKind.HALF, 16),
+    Type.Q4_0: PackedKind(4, ScaleKind.HALF, 8),
+    Type.Q4_K: PackedKind(4, ScaleKind.SUPER, 0),
+    Type.Q5_K: PackedKind(5, ScaleKind.SUPER, 0),
+    Type.Q6_K: PackedKind(6, ScaleKind.SUPER16, 32),
+}
+
+
+def repack(blocks: np.ndarray, type_: Type) -> Packed:
+    """Returns the arrays of a packed weight from rows of blocks.
+
+    Args:
+      blocks: uint8 [rows, bytes].
+      type_: One of `PACKED_KINDS`.
+    """
+    _, block_bytes = GGML_QUANT_SIZES[type_]
+    rows = blocks.reshape(len(blocks), -1, block_bytes)
+    return pack(PACKED_KINDS[type_], *_READERS[type_](rows))
+
+
+def _q8_0(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    q = rows[..., 2:] ^ 0x80  # int8 + 128
+    return q.reshape(len(rows), -1), _half(rows, 0)[..., 0]
+
+
+def _q4_0(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return _nibbles(rows[..., 2:]).reshape(len(rows), -1), _half(rows, 0)[..., 0]
+
+
+def _q5_0(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    high = np.unpackbits(rows[..., 2:6], axis=-1, bitorder="little")
+    q = _nibbles(rows[..., 6:]) | high << 4
+    return q.reshape(len(rows), -1), _half(rows, 0)[..., 0]
+
+
+def _q4_k(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    q = _nibbles(rows[..., 16:].reshape(*rows.shape[:2], 4, 32))
+    return q.reshape(len(rows), -1), _six_bits(rows[..., 4:16]), _half(rows, 0, 2)
+
+
+def _q5_k(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    low = _nibbles(rows[..., 48:].reshape(*rows.shape[:2], 4, 32))
+    # Bit g of byte c belongs to column c of group g.
+    high = rows[..., None, 16:48] >> np.arange(8, dtype=np.uint8)[:, None] & 1
+    q = low.reshape(*rows.shape[:2], 8, 32) | high << 4
+    return q.reshape(len(rows), -1), _six_bits(rows[..., 4:16]), _half(rows, 0, 2)
+
+
+def _q6_k(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    low = _nibbles(rows[..., :128].reshape(*rows.shape[:2], 2, 64))
+    # Each half of a block has four runs of 32 columns; run i takes bits 2i, 2i+1.
+    high = rows[..., 128:192].reshape(*rows.shape[:2], 2, 1, 32)
+    high = high >> np.arange(0, 8, 2, dtype=np.uint8)[:, None] & 3
+    q = low.reshape(high.shape) | high << 4
+    scales = rows[..., 192:208].reshape(len(rows), -1, 2)
+    super_ = _half(rows, 208)
+    supers = np.concatenate([super_, np.zeros_like(super_)], axis=-1)
+    return q.reshape(len(rows), -1), scales, supers
+
+
+_READERS: dict[Type, Callable[[np.ndarray], tuple]] = {
+    Type.Q8_0: _q8_0,
+    Type.Q5_0: _q5_0,
+    Type.Q4_0: _q4_0,
+    Type.Q4_K: _q4_k,
+    Type.Q5_K: _q5_k,
+    Type.Q6_K: _q6_k,
+}
+
+
+def _half(rows: np.ndarray, begin: int, count: int = 1) -> np.ndarray:
+    """Returns float16 numbers [rows, blocks, count] at a place of each block."""
+    halves = np.ascontiguousarray(rows[..., begin : begin + 2 * count])
+    return halves.view(np.float16)
+
+
+def _nibbles(packed: np.ndarray) -> np.ndarray:
+    """Returns the low halves of a run of bytes, followed by the high ones."""
+    return np.concatenate([packed & 0x0F, packed >> 4], axis=-1)
+
+
+def _six_bits(packed: np.ndarray) -> np.ndarray:
+    """Returns scale and minimum of the 8 groups of each block: [rows, groups, 2].
+
+    Twelve bytes: the first four hold scales 0-3 and, in their two high bits, the top
+    of scales 4-7; the next four hold the minima in the same way; the last four hold
+    the low nibbles of scales and minima 4-7.
+    """
+    a, b, c = np.split(packed, 3, axis=-1)
+    scales = np.concatenate([a & 63, c & 15 | (a >> 6) << 4], axis=-1)
+    minima = np.concatenate([b & 63, c >> 4 | (b >> 6) << 4], axis=-1)
+    return np.stack([scales, minima], axis=-1).reshape(len(packed), -1, 2)
