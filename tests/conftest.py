@@ -22,6 +22,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # so this costs nothing in the calls that follow.
 jaxtyping.install_import_hook(
     [
+        "gemma.gm.kernels",
         "gemma.gm.math",
         "gemma.gm.nn",
         "gemma.gm.text._decode",
@@ -228,7 +229,8 @@ def embedded_tokenizer(embedded_path) -> gm.text.Tokenizer:
 
 @pytest.fixture(scope="session")
 def embedded_sampler(embedded_path, embedded_tokenizer) -> gm.text.Sampler:
-    model, params = gm.ckpts.load_model(embedded_path)
+    # float32: kernels round activations to 8 bits, and transformers does not.
+    model, params = gm.ckpts.load_model(embedded_path, dtype=jnp.float32)
     return gm.text.Sampler(
         model=model, params=params, tokenizer=embedded_tokenizer, cache_length=512
     )

@@ -8,6 +8,7 @@ from gemma.gm.ckpts._gguf import GgufFile, read_gguf_metadata
 
 if TYPE_CHECKING:
     from gemma.gm.ckpts._load import (
+        AS_STORED,
         Checkpoint,
         Progress,
         default_dtype,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __getattr__ = lazily(
     __name__,
     {
+        "AS_STORED": "_load",
         "Checkpoint": "_load",
         "Progress": "_load",
         "default_dtype": "_load",
@@ -33,6 +35,7 @@ __getattr__ = lazily(
 )
 
 __all__ = [
+    "AS_STORED",
     "Checkpoint",
     "CheckpointError",
     "GgufFile",

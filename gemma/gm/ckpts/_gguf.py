@@ -19,7 +19,9 @@ import gguf
 import numpy as np
 
 from gemma.gm.ckpts._errors import CheckpointError
+from gemma.gm.ckpts._gguf_blocks import PACKED_KINDS, repack
 from gemma.gm.ckpts._tensors import empty_aligned
+from gemma.gm.kernels import TILE, Packed, PackedKind, packed_shapes
 from gemma.gm.typing import DType
 
 _NUMBERS = {
@@ -104,6 +106,28 @@ class GgufFile:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(dequantize, range(0, len(out), step)))
         return out.reshape(tensor.shape)
+
+    def packed_kind(self, name: str) -> PackedKind | None:
+        """Returns how kernels can hold the blocks of a tensor; None if they cannot."""
+        return PACKED_KINDS.get(self.tensors[name].type)
+
+    def read_packed(self, name: str) -> Packed:
+        """Returns the blocks of a tensor in the layout of the kernels."""
+        tensor = self.tensors[name]
+        blocks = self.packed(name).reshape(-1, tensor.packed_shape[-1])
+        shapes = packed_shapes(PACKED_KINDS[tensor.type], len(blocks), tensor.shape[-1])
+        out = Packed(*(empty_aligned(shape, np.uint8) for shape in shapes))
+        step = max(1, _SLICE_ELEMENTS // tensor.shape[-1] // TILE) * TILE
+
+        def fill(begin: int) -> None:
+            part = repack(blocks[begin : begin + step], tensor.type)
+            tiles = slice(begin // TILE, begin // TILE + len(part.values))
+            for whole, piece in zip(out, part, strict=True):
+                whole[tiles] = piece
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(fill, range(0, len(blocks), step)))
+        return out
 
     def _locate(
         self, stated: list[tuple[str, GgufTensor]], header_end: int

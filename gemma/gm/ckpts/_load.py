@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gemma.gm import kernels
 from gemma.gm.ckpts._errors import CheckpointError
 from gemma.gm.ckpts._gguf import GgufFile
 from gemma.gm.ckpts._names import Entry
@@ -22,7 +24,16 @@ from gemma.gm.ckpts._safetensors import SafetensorsFolder
 from gemma.gm.ckpts._tensors import TensorReader
 from gemma.gm.nn import Transformer, TransformerConfig
 from gemma.gm.typing import DType, Params
-from gemma.gm.weights import ParamSpec, flatten, num_bytes, unflatten
+from gemma.gm.weights import (
+    ParamSpec,
+    QuantizedArray,
+    flatten,
+    quantized_struct,
+    unflatten,
+)
+
+# Instead of a dtype: packed in memory as in the file.
+AS_STORED = "as-stored"
 
 # Called with the bytes of weights made so far and in all.
 Progress = Callable[[int, int], None]
@@ -55,23 +66,42 @@ class Checkpoint:
         """Returns the weights.
 
         Args:
-          dtype: Their dtype; by default float32 on CPU, bfloat16 elsewhere.
+          dtype: Their dtype, or "as-stored" for weights that stay packed in memory as
+            they are in the file, where kernels can hold them (a GGUF file), and are
+            float32 where not. By default "as-stored" on a CPU with kernels, else
+            float32 on CPU and bfloat16 elsewhere.
           progress: Called with the bytes of weights made so far and in all.
 
         Raises:
           CheckpointError: A tensor is missing, unknown or of the wrong shape.
         """
-        dtype = np.dtype(dtype or default_dtype())
         specs: dict[str, ParamSpec] = flatten(self.model.specs())
         _check(self, specs)
-        total = num_bytes(specs, dtype)
+        structs = flatten(self.param_structs(dtype))
+        total = sum(_num_bytes(struct) for struct in structs.values())
         params, done = {}, 0
-        for ours, spec in specs.items():
-            params[ours] = _read_weight(self.tensors, self.names[ours], spec, dtype)
+        for ours, struct in structs.items():
+            params[ours] = _read_weight(self.tensors, self.names[ours], struct)
             done += params[ours].nbytes
             if progress is not None:
                 progress(done, total)
         return unflatten(params)
+
+    def param_structs(self, dtype: DType | None = None) -> Params:
+        """Returns what `read_params` would, as shapes: for tracing without weights."""
+        if dtype is None:
+            dtype = default_dtype()
+        structs = {}
+        for ours, spec in flatten(self.model.specs()).items():
+            kind, entry = None, self.names[ours]
+            if dtype == AS_STORED and len(spec.shape) > 1:
+                kind = self.tensors.packed_kind(entry.name)
+            if kind is not None:
+                structs[ours] = quantized_struct(kind, spec.shape, entry.num_out_axes)
+            else:
+                plain = jnp.float32 if dtype == AS_STORED else dtype
+                structs[ours] = jax.ShapeDtypeStruct(spec.shape, plain)
+        return unflatten(structs)
 
 
 def open_checkpoint(path: Path | str) -> Checkpoint:
@@ -161,23 +191,34 @@ def load_params(
 
 
 def default_dtype() -> DType:
-    """Returns the dtype that this machine computes with: float32 on CPU.
+    """Returns what weights are held as on this machine, if nobody says.
 
-    XLA on CPU reads any other type thirty times slower than memory allows.
+    "as-stored" on a CPU with kernels. Without them float32 on CPU, where XLA reads
+    other types thirty times slower than memory allows, and bfloat16 elsewhere.
     """
-    return jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
+    if jax.default_backend() != "cpu":
+        return jnp.bfloat16
+    return AS_STORED if kernels.available() else jnp.float32
 
 
 def _read_weight(
-    tensors: TensorReader, entry: Entry, spec: ParamSpec, dtype: DType
-) -> jax.Array:
+    tensors: TensorReader, entry: Entry, struct: jax.ShapeDtypeStruct | QuantizedArray
+) -> jax.Array | QuantizedArray:
+    """Reads one weight as its struct says. On CPU aligned arrays are not copied."""
+    if isinstance(struct, QuantizedArray):
+        values, scales, supers = map(jax.device_put, tensors.read_packed(entry.name))
+        return dataclasses.replace(struct, values=values, scales=scales, supers=supers)
     if entry.offset:
         value = tensors.read(entry.name, np.float32) + np.float32(entry.offset)
-        value = value.astype(dtype)
+        value = value.astype(struct.dtype)
     else:
-        value = tensors.read(entry.name, dtype)
-    # On CPU the array is adopted and not copied, if it is aligned.
-    return jax.device_put(value.reshape(spec.shape))
+        value = tensors.read(entry.name, struct.dtype)
+    return jax.device_put(value.reshape(struct.shape))
+
+
+def _num_bytes(struct: jax.ShapeDtypeStruct | QuantizedArray) -> int:
+    leaves = jax.tree.leaves(struct)
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
 
 
 def _check(checkpoint: Checkpoint, specs: Mapping[str, ParamSpec]) -> None:

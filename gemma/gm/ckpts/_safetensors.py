@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from gemma.gm.ckpts._errors import CheckpointError
+from gemma.gm.kernels import Packed
 from gemma.gm.typing import DType
 
 _SINGLE = "model.safetensors"
@@ -39,6 +40,14 @@ class SafetensorsFolder:
     def file_of(self, name: str) -> Path:
         """Returns the shard that holds a tensor."""
         return self._home[name]
+
+    def packed_kind(self, name: str) -> None:
+        """Returns None: these files hold plain numbers."""
+        del name
+
+    def read_packed(self, name: str) -> Packed:
+        """Is never called, since no tensor has a packed kind."""
+        raise NotImplementedError(name)
 
     def read(self, name: str, dtype: DType) -> np.ndarray:
         """Returns one tensor, converted to `dtype`."""

@@ -13,7 +13,7 @@ from gemma.gm.ckpts._names_huggingface import config_to_json, names_huggingface
 from gemma.gm.ckpts._safetensors import write_safetensors
 from gemma.gm.nn import Transformer
 from gemma.gm.typing import DType, Params
-from gemma.gm.weights import flatten
+from gemma.gm.weights import QuantizedArray, flatten
 
 # What stands beside the weights in a Hugging Face folder and belongs to the tokenizer.
 _TOKENIZER_FILES = (
@@ -79,6 +79,8 @@ def _fill(
     def read(name: str) -> np.ndarray:
         weight = weights[ours[name]]
         shape = table[ours[name]].their_shape(weight.shape)
+        if isinstance(weight, QuantizedArray):
+            weight = weight.dequantize()
         return np.asarray(weight).astype(dtype).reshape(shape)
 
     sizes = {n: weights[p].size * dtype.itemsize for n, p in ours.items()}

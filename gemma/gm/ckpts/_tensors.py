@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
+from gemma.gm.kernels import Packed, PackedKind
 from gemma.gm.typing import DType
 
 
@@ -18,6 +19,14 @@ class TensorReader(Protocol):
 
     def read(self, name: str, dtype: DType) -> np.ndarray:
         """Returns one tensor, converted to `dtype`."""
+        ...
+
+    def packed_kind(self, name: str) -> PackedKind | None:
+        """Returns how kernels can hold the tensor as it is stored; None if not."""
+        ...
+
+    def read_packed(self, name: str) -> Packed:
+        """Returns a tensor that has a packed kind, with the values of the file."""
         ...
 
     def file_of(self, name: str) -> Path:

@@ -8,8 +8,7 @@ from gemma.gm.nn import Transformer, TransformerConfig
 from gemma.gm.text._decode import decode_step, first_tokens
 from gemma.gm.text._prefill import last_chunk
 from gemma.gm.text._sampling import Sampling, stack
-from gemma.gm.typing import DType
-from gemma.gm.weights import shape_structs
+from gemma.gm.typing import DType, Params
 
 # As fast per token as longer chunks on a CPU, and short prompts waste less of it.
 PREFILL_CHUNK_LENGTH = 128
@@ -33,17 +32,22 @@ def enable_compilation_cache() -> None:
 
 
 def compile_ahead(
-    model: Transformer, *, dtype: DType, cache_length: int, chunk_length: int
+    model: Transformer, params: Params, *, cache_length: int, chunk_length: int
 ) -> None:
     """Makes the programs that answer one prompt, without having the weights yet.
 
     JAX finds them again when the functions are called with arrays of these shapes.
+
+    Args:
+      model: The model.
+      params: Shapes of its params; see `Checkpoint.param_structs`.
+      cache_length: The most tokens of a prompt and its answer together.
+      chunk_length: Tokens of a prompt that go through the model at once.
     """
 
     def shape(dims: tuple[int, ...], dtype: DType) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(dims, dtype)
 
-    params = shape_structs(model.specs(), dtype)
     cache = jax.eval_shape(
         lambda: model.init_cache(
             batch_size=1,

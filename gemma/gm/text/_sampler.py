@@ -1,6 +1,7 @@
 """Prompts in, texts out."""
 
 import random
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,12 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gemma.gm import hub
+from gemma.gm import hub, kernels
 from gemma.gm.ckpts import (
     Checkpoint,
     GgufFile,
     Progress,
-    default_dtype,
     open_checkpoint,
 )
 from gemma.gm.dialog import format_for
@@ -107,9 +107,9 @@ class Sampler:
           progress: Called with the bytes of weights made so far and in all.
         """
         _check_count("cache_length", cache_length, at_least=1)
+        _warn_if_slow(dtype)
         checkpoint = open_checkpoint(hub.resolve(name))
         cache_length = cache_length or default_cache_length(checkpoint.config)
-        dtype = dtype or default_dtype()
         enable_compilation_cache()
         # Weights are read by numpy and programs made by XLA, both without the
         # interpreter's lock for most of the time.
@@ -119,7 +119,7 @@ class Sampler:
             compiled = pool.submit(
                 compile_ahead,
                 checkpoint.model,
-                dtype=dtype,
+                checkpoint.param_structs(dtype),
                 cache_length=cache_length,
                 chunk_length=PREFILL_CHUNK_LENGTH,
             )
@@ -333,6 +333,17 @@ def _gather(prompt_ids: list[int], pieces: list[Piece], prefix: str) -> Generati
         finish_reason=finish_reason,
         logprobs=logprobs or None,
     )
+
+
+def _warn_if_slow(dtype: DType | None) -> None:
+    """Says that kernels are missing, where they would have been used."""
+    if dtype is None and jax.default_backend() == "cpu" and not kernels.available():
+        warnings.warn(
+            "gemma-jax was installed without its C++ kernels, so GGUF files run about "
+            "four times slower on this CPU. Install a C++ compiler, then gemma-jax "
+            "again.",
+            stacklevel=3,
+        )
 
 
 def _read_tokenizer(checkpoint: Checkpoint) -> Tokenizer:

@@ -1,6 +1,7 @@
 """What a weight is, and the one place where weights meet activations."""
 
 from gemma.gm.weights._einsum import einsum, take
+from gemma.gm.weights._quantized_array import QuantizedArray, quantized_struct
 from gemma.gm.weights._spec import (
     ParamSpec,
     init_params,
@@ -12,11 +13,13 @@ from gemma.gm.weights._tree import flatten, unflatten
 
 __all__ = [
     "ParamSpec",
+    "QuantizedArray",
     "einsum",
     "flatten",
     "init_params",
     "num_bytes",
     "num_params",
+    "quantized_struct",
     "shape_structs",
     "take",
     "unflatten",

@@ -9,11 +9,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from gemma.gm.kernels import dequantize_rows, quantized_matmul
 from gemma.gm.typing import DType
+from gemma.gm.weights._quantized_array import QuantizedArray
 
 
 def einsum(
-    spec: str, x: Float[Array, "..."], w: Array, *, out_dtype: DType | None = None
+    spec: str,
+    x: Float[Array, "..."],
+    w: Array | QuantizedArray,
+    *,
+    out_dtype: DType | None = None,
 ) -> Float[Array, "..."]:
     """Returns the product of activations with a weight stored `[out..., in...]`.
 
@@ -25,19 +31,30 @@ def einsum(
       spec: Letters of x, of w and of the result, which must be those of x then those
         of w without the summed ones.
       x: Activations.
-      w: A weight. One of another dtype is converted to that of `x`.
+      w: A weight: an array of any dtype, which is converted to that of `x`, or packed.
       out_dtype: Dtype of the result, if not that of `x`.
     """
     num_in = _num_summed_axes(spec)
     rows, summed = x.shape[: x.ndim - num_in], x.shape[x.ndim - num_in :]
     outs = w.shape[: w.ndim - num_in]
-    product = jax.lax.dot_general(
-        x.reshape(-1, math.prod(summed)),
-        w.reshape(-1, math.prod(summed)).astype(x.dtype),
-        dimension_numbers=(((1,), (1,)), ((), ())),
-        preferred_element_type=out_dtype or x.dtype,
-    )
+    product = _matmul(x.reshape(-1, math.prod(summed)), w, out_dtype or x.dtype)
     return product.reshape(rows + outs)
+
+
+def _matmul(
+    x_RK: Float[Array, "R K"], w: Array | QuantizedArray, out_dtype: DType
+) -> Float[Array, "R N"]:
+    if isinstance(w, QuantizedArray):
+        product = quantized_matmul(
+            x_RK, w.values, w.scales, w.supers, kind=w.kind, num_rows=w.num_rows
+        )
+        return product.astype(out_dtype)
+    return jax.lax.dot_general(
+        x_RK,
+        w.reshape(-1, x_RK.shape[1]).astype(x_RK.dtype),
+        dimension_numbers=(((1,), (1,)), ((), ())),
+        preferred_element_type=out_dtype,
+    )
 
 
 def _num_summed_axes(spec: str) -> int:
@@ -58,6 +75,16 @@ def _num_summed_axes(spec: str) -> int:
     return num
 
 
-def take(w: Float[Array, "V D"], ids: Int[Array, "..."]) -> Float[Array, "... D"]:
-    """Returns the rows of a weight: the embedding of each token."""
-    return jnp.take(w, ids, axis=0, mode="clip")
+def take(w: Array | QuantizedArray, ids: Int[Array, "..."]) -> Float[Array, "... D"]:
+    """Returns the rows of a weight [V, D]: the embedding of each token."""
+    if not isinstance(w, QuantizedArray):
+        return jnp.take(w, ids, axis=0, mode="clip")
+    rows = dequantize_rows(
+        w.values,
+        w.scales,
+        w.supers,
+        jnp.clip(ids.reshape(-1), 0, w.num_rows - 1),
+        kind=w.kind,
+        num_columns=w.num_columns,
+    )
+    return rows.reshape(*ids.shape, -1)

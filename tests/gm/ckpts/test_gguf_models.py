@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gemma import gm
-from gemma.gm.ckpts import CheckpointError, load_config, load_model
+from gemma.gm.ckpts import AS_STORED, CheckpointError, load_config, load_model
 from gemma.gm.nn import (
     RopeConfig,
     Transformer,
@@ -15,7 +15,7 @@ from gemma.gm.nn import (
     gemma2_config,
     gemma3_config,
 )
-from gemma.gm.weights import flatten
+from gemma.gm.weights import QuantizedArray, flatten
 
 SIZES = {
     "embed_dim": 64, "hidden_dim": 96, "num_heads": 4, "num_kv_heads": 2,
@@ -149,9 +149,15 @@ def test_packed_tensors(params, config, tmp_path):
         else values
         for name, values in tensors.items()
     }
-    loaded = load_model(path)[1]
+    loaded = load_model(path, dtype=jnp.float32)[1]
     for name, values in their_tensors(loaded).items():
         np.testing.assert_allclose(values, unpacked[name], atol=2e-7, err_msg=name)
+    as_stored = flatten(load_model(path, dtype=AS_STORED)[1])
+    assert sum(isinstance(w, QuantizedArray) for w in as_stored.values()) >= 6
+    for name, weight in flatten(loaded).items():
+        same = as_stored[name]
+        same = same.dequantize() if isinstance(same, QuantizedArray) else same
+        np.testing.assert_array_equal(same, weight, err_msg=name)
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])

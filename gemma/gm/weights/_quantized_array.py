@@ -1,0 +1,86 @@
+"""A weight of a few bits, which is multiplied without ever being unpacked in memory."""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gemma.gm.kernels import PackedKind, dequantize, packed_shapes
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class QuantizedArray:
+    """A packed weight; stands in a params tree where an array would.
+
+    Attributes:
+      values: The bits of the values.
+      scales: Scales of groups.
+      supers: Scales of scales.
+      kind: How it is packed.
+      shape: Shape of the array it stands for.
+      num_out_axes: How many leading axes of `shape` are outputs.
+    """
+
+    # Arrays; in a tree that JAX maps over, whatever it maps them to.
+    values: Any
+    scales: Any
+    supers: Any
+    kind: PackedKind = dataclasses.field(metadata={"static": True})
+    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    num_out_axes: int = dataclasses.field(metadata={"static": True})
+
+    @property
+    def num_rows(self) -> int:
+        """How many outputs there are."""
+        return math.prod(self.shape[: self.num_out_axes])
+
+    @property
+    def num_columns(self) -> int:
+        """How many inputs each output sums over."""
+        return math.prod(self.shape[self.num_out_axes :])
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes of the array it stands for."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of values of the array it stands for."""
+        return math.prod(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """What it is computed with."""
+        return np.dtype(jnp.float32)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        return self.values.nbytes + self.scales.nbytes + self.supers.nbytes
+
+    def dequantize(self) -> jax.Array:
+        """Returns the array it stands for, in float32."""
+        values = dequantize(
+            self.values,
+            self.scales,
+            self.supers,
+            kind=self.kind,
+            num_rows=self.num_rows,
+            num_columns=self.num_columns,
+        )
+        return values.reshape(self.shape)
+
+
+def quantized_struct(
+    kind: PackedKind, shape: tuple[int, ...], num_out_axes: int
+) -> QuantizedArray:
+    """Returns a QuantizedArray of `jax.ShapeDtypeStruct`, for tracing."""
+    rows = math.prod(shape[:num_out_axes])
+    shapes = packed_shapes(kind, rows, math.prod(shape[num_out_axes:]))
+    arrays = (jax.ShapeDtypeStruct(s, jnp.uint8) for s in shapes)
+    return QuantizedArray(*arrays, kind, shape, num_out_axes)  # pyright: ignore
