@@ -54,16 +54,49 @@ def describe(
         ),
     ] = None,
     model: ModelOption = None,
+    system: Annotated[
+        bool, typer.Option("--system", help="Show this installation instead.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Show the sizes of a model and the memory it needs."""
     if name is not None and model is not None:
         raise typer.BadParameter("the model is given twice", param_hint="--model")
+    if system:
+        if name is not None or model is not None:
+            raise typer.BadParameter("it takes no model", param_hint="--system")
+        _write_system(json)
+        return
     description = _describe(name if model is None else model)
     if json:
         write_json(dataclasses.asdict(description))
     else:
         write_tables(_tables(description))
+
+
+def _write_system(as_json: bool) -> None:
+    """Shows what was built, and what of it this processor runs."""
+    import jax
+
+    from gemma.gm import kernels
+
+    found = {
+        "kernels": kernels.instruction_set(),
+        "devices": [str(device) for device in jax.devices()],
+        "jax": jax.__version__,
+    }
+    if as_json:
+        write_json(found)
+        return
+    built = (
+        found["kernels"] or "not built: install a C++ compiler, then gemma-jax again"
+    )
+    rows = [
+        ("C++ kernels", built),
+        ("Devices", ", ".join(found["devices"])),
+        ("JAX", found["jax"]),
+    ]
+    write_tables([Table("This installation", (), rows)])
 
 
 def _describe(name: str | None) -> Description:

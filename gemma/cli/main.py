@@ -12,7 +12,7 @@ import typer
 from gemma import __version__
 from gemma.cli.bench import bench
 from gemma.cli.describe import describe
-from gemma.cli.errors import CommandError, is_debugging, report
+from gemma.cli.errors import CommandError, is_debugging, report, say
 from gemma.cli.generate import generate
 from gemma.cli.tokens import tokens
 
@@ -78,6 +78,13 @@ def _silence_libraries() -> None:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
+        # Ours are said to the user, in one line.
+        warnings.filterwarnings("once", message="gemma-jax")
+        warnings.showwarning = _say_warning
+
+
+def _say_warning(message: Warning | str, *_: object, **__: object) -> None:
+    say(f"warning: {message}")
 
 
 def _leave(code: int) -> NoReturn:

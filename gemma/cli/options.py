@@ -13,6 +13,7 @@ from gemma.cli.errors import CommandError
 class Dtype(enum.StrEnum):
     """What weights are held as."""
 
+    AS_STORED = "as-stored"
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
     FLOAT16 = "float16"
@@ -32,7 +33,8 @@ DtypeOption = Annotated[
     Dtype | None,
     typer.Option(
         metavar="DTYPE",
-        help="float32, bfloat16 or float16. Default: float32 on CPU, else bfloat16.",
+        help="float32, bfloat16, float16, or as-stored: packed as in a GGUF file. "
+        "Default: as-stored on a CPU with kernels, else float32; bfloat16 elsewhere.",
     ),
 ]
 CacheLengthOption = Annotated[
