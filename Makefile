@@ -38,13 +38,16 @@ format: $(VENV)/ready
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-$(VENV)/ready: pyproject.toml
+# What the C++ library is made of.
+KERNELS := CMakeLists.txt $(wildcard gemma/gm/kernels/*.cc gemma/gm/kernels/*.h gemma/gm/kernels/*.inc)
+
+$(VENV)/ready: pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[demo,hub,dev]'
 	touch $@
 
-$(PARITY)/ready: pyproject.toml
+$(PARITY)/ready: pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv $(PARITY)
 	$(PARITY)/bin/python -m pip install --quiet --upgrade pip
 	$(PARITY)/bin/python -m pip install --quiet $(PEERS)

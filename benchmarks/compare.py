@@ -42,7 +42,10 @@ def main() -> None:
 def collect(peer_python: Path, rounds: int) -> dict[str, list[dict[str, Any]]]:
     """Runs every contestant once a round; returns what each printed."""
     peer = [str(peer_python), str(HERE / "peer_transformers.py"), str(hub.resolve())]
-    commands = {"gemma-jax": [str(GEMMA), "bench", "--json"]}
+    commands = {
+        "gemma-jax": [str(GEMMA), "bench", "--json"],
+        "gemma-jax float32": [str(GEMMA), "bench", "--json", "--dtype", "float32"],
+    }
     commands |= {f"transformers {d}": [*peer, "--dtype", d] for d in PEER_DTYPES}
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in commands}
     for i in range(rounds):
@@ -83,6 +86,9 @@ def report(
     def median(name: str, key: str) -> float:
         return statistics.median(run[key] for run in runs[name])
 
+    def ratio(name: str, dtype: str, key: str) -> float:
+        return median(name, key) / median(f"transformers {dtype}", key)
+
     ours = runs["gemma-jax"][0]
     lines = [
         "# Measured",
@@ -96,33 +102,25 @@ def report(
         f"{_describe(runs['transformers float32'][0]['versions'])}, "
         f"{platform.system()} {platform.release()}.",
         "",
-        "| | decode, tokens/s | prefill of 512, tokens/s | load, s |",
-        "|---|---|---|---|",
-    ]
-    for name in runs:
-        lines.append(
-            f"| {name} | {median(name, 'decode_tokens_per_s'):.1f} "
-            f"| {median(name, 'prefill_tokens_per_s'):.0f} "
-            f"| {median(name, 'load_s'):.1f} |"
-        )
-    decode = [
-        median("gemma-jax", "decode_tokens_per_s")
-        / median(f"transformers {d}", "decode_tokens_per_s")
-        for d in PEER_DTYPES
-    ]
-    prefill = [
-        median("gemma-jax", "prefill_tokens_per_s")
-        / median(f"transformers {d}", "prefill_tokens_per_s")
-        for d in PEER_DTYPES
+        "| | decode, tokens/s | prefill of 512, tokens/s | load, s | peak memory, GB |",
+        "|---|---|---|---|---|",
     ]
     lines += [
-        "",
-        f"Decode is {decode[0]:.2f} times transformers float32 and {decode[1]:.2f} "
-        "times bfloat16; "
-        f"prefill {prefill[0]:.2f} and {prefill[1]:.2f} times.",
-        "",
-        f"Peak memory of `gemma bench`: "
-        f"{median('gemma-jax', 'peak_rss_bytes') / 1e9:.2f} GB.",
+        f"| {name} | {median(name, 'decode_tokens_per_s'):.1f} "
+        f"| {median(name, 'prefill_tokens_per_s'):.0f} "
+        f"| {median(name, 'load_s'):.1f} "
+        f"| {median(name, 'peak_rss_bytes') / 1e9:.2f} |"
+        for name in runs
+    ]
+    lines += ["", "| ratio to | decode | prefill |", "|---|---|---|"]
+    lines += [
+        f"| {ours_name} / transformers {dtype} "
+        f"| {ratio(ours_name, dtype, 'decode_tokens_per_s'):.2f} "
+        f"| {ratio(ours_name, dtype, 'prefill_tokens_per_s'):.2f} |"
+        for ours_name in ("gemma-jax", "gemma-jax float32")
+        for dtype in PEER_DTYPES
+    ]
+    lines += [
         "",
         "| whole process, second start | s |",
         "|---|---|",

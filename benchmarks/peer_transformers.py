@@ -5,6 +5,7 @@ python benchmarks/peer_transformers.py MODEL.gguf --dtype bfloat16
 
 import argparse
 import json
+import resource
 import statistics
 import time
 from pathlib import Path
@@ -43,6 +44,7 @@ def main() -> None:
         "load_s": load_s,
         "prefill_tokens_per_s": options.prompt_tokens / statistics.median(prefill),
         "decode_tokens_per_s": options.new_tokens / statistics.median(decode),
+        "peak_rss_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
         "versions": {
             "torch": torch.__version__,
             "transformers": transformers.__version__,
