@@ -2,7 +2,6 @@
 
 import doctest
 import importlib
-import pkgutil
 import re
 from pathlib import Path
 
@@ -14,7 +13,9 @@ ROOT = Path(__file__).parent.parent
 
 
 def modules():
-    return [m.name for m in pkgutil.walk_packages(gemma.__path__, "gemma.")]
+    root = Path(gemma.__file__).parent
+    paths = (p.relative_to(root.parent).with_suffix("") for p in root.rglob("*.py"))
+    return sorted(".".join(path.parts).removesuffix(".__init__") for path in paths)
 
 
 @pytest.mark.parametrize("name", modules())

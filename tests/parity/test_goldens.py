@@ -47,6 +47,7 @@ def test_logits_and_insides(golden):
     assert_close(weights, expected["attention_weights"], law="parity")
 
 
+@pytest.mark.slow
 def test_greedy_tokens(golden):
     """Prefill in chunks, then one token at a time through ring caches."""
     model, params, expected = golden

@@ -40,7 +40,9 @@ def rounded(x: np.ndarray) -> np.ndarray:
 
 def product(x, packed, kind, num_rows: int) -> np.ndarray:
     arrays = map(jnp.asarray, packed)
-    out = kernels.quantized_matmul(x, *arrays, kind=kind, num_rows=num_rows)
+    out = kernels.quantized_matmul(
+        jnp.asarray(x), *arrays, kind=kind, num_rows=num_rows
+    )
     return np.asarray(out)
 
 
