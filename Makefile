@@ -1,6 +1,8 @@
 # make demo | test | check | parity | bench | format
 PYTHON ?= python3
 VENV := .venv
+# How often the contestants of `make bench` take their turn.
+ROUNDS := 3
 PARITY := .venv-parity
 BIN := $(VENV)/bin
 # The peers that parity and the benchmarks compare with live in an environment of their own.
@@ -32,7 +34,7 @@ parity: $(PARITY)/ready
 	$(PARITY)/bin/python -m pytest tests/parity -m parity
 
 bench: $(VENV)/ready $(PARITY)/ready
-	$(BIN)/python benchmarks/compare.py --peer-python $(PARITY)/bin/python
+	$(BIN)/python benchmarks/compare.py --peer-python $(PARITY)/bin/python --rounds $(ROUNDS)
 
 format: $(VENV)/ready
 	$(BIN)/ruff format .

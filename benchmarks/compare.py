@@ -34,7 +34,7 @@ def main() -> None:
 
     runs = collect(options.peer_python, options.rounds)
     starts = time_starts(options.rounds)
-    text = report(runs, starts, "make bench")
+    text = report(runs, starts, f"make bench ROUNDS={options.rounds}")
     (HERE / "RESULTS.md").write_text(text)
     print(text)
 

@@ -200,7 +200,8 @@ class Sampler:
           stop: Strings that end an answer, besides the model's own ending tokens.
           forbidden_tokens: Ids, or strings of a single token, that are never drawn.
           num_logprobs: Also give the log-probability of each token, and of so many of
-            the most probable ones, under the model before any sampling option.
+            the most probable ones, under the model: before temperature and cuts,
+            forbidden tokens left out.
 
         Raises:
           ValueError: An option is out of range, or a prompt does not fit the cache.

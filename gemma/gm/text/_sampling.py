@@ -219,7 +219,7 @@ def _pick(values: Float[Array, "B n"], index: Int[Array, "B"]) -> Float[Array, "
 
 
 class Logprobs(NamedTuple):
-    """Log-probabilities under the model itself, before any sampling option.
+    """Log-probabilities under the model, before temperature and cuts.
 
     Attributes:
       chosen: Of the chosen token.
