@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from gemma.gm import kernels
 from gemma.gm.nn import CATALOG
 
 
@@ -126,3 +127,10 @@ def test_the_formats_of_a_gguf_are_named(described, embedded_path):
         "bytes": embedded_path.stat().st_size,
         "format": "GGUF (F32, Q4_K, Q5_0, Q6_K, Q8_0)",
     }
+
+
+def test_system_says_what_was_built(described, gemma):
+    found = described("--system")
+    assert found["kernels"] == kernels.instruction_set()
+    assert found["devices"]
+    assert gemma("describe", "--system", "Gemma3_4B").code == 2

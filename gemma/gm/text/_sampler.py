@@ -341,7 +341,7 @@ def _warn_if_slow(dtype: DType | None) -> None:
     if dtype is None and jax.default_backend() == "cpu" and not kernels.available():
         warnings.warn(
             "gemma-jax was installed without its C++ kernels, so GGUF files run about "
-            "four times slower on this CPU. Install a C++ compiler, then gemma-jax "
+            "three times slower on this CPU. Install a C++ compiler, then gemma-jax "
             "again.",
             stacklevel=3,
         )
