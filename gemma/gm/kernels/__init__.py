@@ -2,7 +2,9 @@
 
 from gemma.gm.kernels._library import available, instruction_set
 from gemma.gm.kernels._packing import (
+    NORMAL_LEVELS,
     TILE,
+    Code,
     Packed,
     PackedKind,
     ScaleKind,
@@ -10,15 +12,19 @@ from gemma.gm.kernels._packing import (
     packed_shapes,
 )
 from gemma.gm.kernels._quantized_matmul import (
+    PackedWeight,
     dequantize,
     dequantize_rows,
     quantized_matmul,
 )
 
 __all__ = [
+    "NORMAL_LEVELS",
     "TILE",
+    "Code",
     "Packed",
     "PackedKind",
+    "PackedWeight",
     "ScaleKind",
     "available",
     "dequantize",

@@ -1,4 +1,4 @@
-"""The layout of packed weights; quantized_matmul.h says why it is so.
+"""The layout of packed weights; weight.h says why it is so.
 
 Axes: N rows (outputs), T tiles of 16 rows, G groups of 32 columns, S groups of 256,
 P vectors of 64 bytes to a tile and group: 16 rows of 4 bytes.
@@ -20,28 +20,51 @@ class ScaleKind(enum.IntEnum):
     HALF = 0  # a float16 a group
     SUPER = 1  # a float16 by 8 groups times a uint8 a group; and so for the minimum
     SUPER16 = 2  # a float16 by 8 groups times two int8 a group, for 16 columns each
+    HALF_MINIMUM = 3  # a float16 a group for the scale and one for the minimum
+
+
+class Code(enum.IntEnum):
+    """What the bits of a value mean; the numbers are those of the C++."""
+
+    INTEGER = 0  # q itself
+    NORMAL = 1  # the index of one of `NORMAL_LEVELS`, which is q
+    SPLIT = 2  # 8 bits: the high nibbles of all tiles lie before all low ones
+
+
+# The levels of nf4 in steps of 1/127, plus 128. They suit weights that are distributed
+# normally (Dettmers et al. 2023, "QLoRA", appendix E).
+NORMAL_LEVELS = np.array(
+    [1, 40, 61, 78, 92, 105, 116, 128, 138, 148, 159, 171, 184, 199, 220, 255], np.uint8
+)
 
 
 class PackedKind(NamedTuple):
     """One way to pack: `value = scale * (q - zero) - minimum`.
 
     Attributes:
-      bits: Of a q: 4, 5, 6 or 8.
+      bits: Of a value: 4, 5, 6 or 8.
       scale: How scales are stored.
       zero: The q of zero, where there is no minimum.
+      code: What the bits mean.
     """
 
     bits: int
     scale: ScaleKind
     zero: int
+    code: Code = Code.INTEGER
+
+    @property
+    def has_supers(self) -> bool:
+        """Whether there are scales of scales."""
+        return self.scale in (ScaleKind.SUPER, ScaleKind.SUPER16)
 
 
 class Packed(NamedTuple):
     """The arrays of a packed weight, all bytes."""
 
-    values: np.ndarray  # [T, G, 64 P]
-    scales: np.ndarray  # [T, G, 32]
-    supers: np.ndarray  # [T, S, 64]; S is 0 where scales stand alone
+    values: np.ndarray  # [T, G, 64 P]; split: [2, T, G, 256]
+    scales: np.ndarray  # [T, G, 32], or 64 with a minimum in float16
+    supers: np.ndarray  # [T, S, 64]; S is 0 where scales stand alone; split: bounds
 
 
 def packed_shapes(
@@ -50,9 +73,14 @@ def packed_shapes(
     """Returns the shapes of the arrays of `Packed`."""
     tiles = math.ceil(num_rows / TILE)
     groups = math.ceil(num_columns / GROUP)
-    supers = 0 if kind.scale is ScaleKind.HALF else math.ceil(groups / SUPER)
-    value_bytes = TILE * GROUP * kind.bits // 8
-    return (tiles, groups, value_bytes), (tiles, groups, 32), (tiles, supers, 64)
+    values = (tiles, groups, TILE * GROUP * kind.bits // 8)
+    if kind.code is Code.SPLIT:
+        values = (2, tiles, groups, values[-1] // 2)
+    scale_bytes = 64 if kind.scale is ScaleKind.HALF_MINIMUM else 32
+    supers = math.ceil(groups / SUPER) if kind.has_supers else 0
+    if kind.code is Code.SPLIT:
+        supers = 1
+    return values, (tiles, groups, scale_bytes), (tiles, supers, 64)
 
 
 def pack(
@@ -65,53 +93,72 @@ def pack(
 
     Args:
       kind: The way to pack.
-      q: uint8 [N, columns].
-      scales: float16 [N, G], or bytes [N, G, 2]: scale and minimum, or two scales.
+      q: uint8 [N, columns]; indices of levels if the kind has levels.
+      scales: float16 [N, G], or [N, G, 2] of scale and minimum, or bytes [N, G, 2] of
+        scale and minimum or of two scales.
       supers: float16 [N, S, 2], of scale and minimum.
     """
     q = np.pad(q, ((0, -q.shape[0] % TILE), (0, -q.shape[1] % GROUP)))
     tiles, groups = q.shape[0] // TILE, q.shape[1] // GROUP
     steps = q.reshape(tiles, TILE, groups, STEPS, 4).transpose(0, 2, 3, 1, 4)
     steps = steps.reshape(tiles, groups, STEPS, 64)
-    planes = [steps] if kind.bits == 8 else _planes(kind, steps)
-    if kind.scale is ScaleKind.HALF:
-        scales = np.ascontiguousarray(scales, np.float16).view(np.uint8)
-    scales = np.ascontiguousarray(scales).view(np.uint8)
-    if supers is None:
-        lanes = np.zeros([tiles, 0, 64], np.uint8)
+    if kind.code is Code.SPLIT:
+        values = np.stack([_nibbles(steps >> 4), _nibbles(steps & 0x0F)])
+        supers = _bounds(q[: len(scales)], scales)
+    elif kind.bits == 8:
+        values = steps
     else:
-        lanes = np.ascontiguousarray(_lanes(supers)).view(np.uint8)
+        values = np.concatenate(
+            [_nibbles(steps & 0x0F), *_planes(kind.bits - 4, steps >> 4)], axis=2
+        )
+    if supers is None:
+        supers = np.zeros([len(scales), 0, 2], np.float16)
+    value_shape, scale_shape, super_shape = packed_shapes(
+        kind, len(scales), groups * GROUP
+    )
     return Packed(
-        values=np.concatenate(planes, axis=2).reshape(tiles, groups, -1),
-        scales=_scale_lanes(kind, scales.reshape(scales.shape[0], groups, 2)),
-        supers=lanes.reshape(tiles, -1, 64),
+        values=values.reshape(value_shape),
+        scales=_lanes(scales.reshape(len(scales), groups, -1)).reshape(scale_shape),
+        supers=_lanes(supers).reshape(super_shape),
     )
 
 
-def _planes(kind: PackedKind, steps: np.ndarray) -> list[np.ndarray]:
-    """Splits the values of eight steps into nibbles and the bits beyond them."""
-    low, high = steps & 0x0F, steps >> 4
-    planes = [low[:, :, 0::2] | low[:, :, 1::2] << 4]
-    extra = kind.bits - 4
-    if extra:
-        steps_a_plane = STEPS // extra
-        for begin in range(0, STEPS, steps_a_plane):
-            plane = np.zeros_like(high[:, :, :1])
-            for i in range(steps_a_plane):
-                plane |= high[:, :, begin + i : begin + i + 1] << (extra * i)
-            planes.append(plane)
+def _nibbles(steps: np.ndarray) -> np.ndarray:
+    """Returns the values below 16 of eight steps, two to a byte."""
+    return steps[:, :, 0::2] | steps[:, :, 1::2] << 4
+
+
+def _planes(num_bits: int, steps: np.ndarray) -> list[np.ndarray]:
+    """Returns the bits beyond four of eight steps, those of several in a byte."""
+    planes, steps_a_plane = [], STEPS // max(1, num_bits)
+    for begin in range(0, STEPS * (num_bits > 0), steps_a_plane):
+        plane = np.zeros_like(steps[:, :, :1])
+        for i in range(steps_a_plane):
+            plane |= steps[:, :, begin + i : begin + i + 1] << (num_bits * i)
+        planes.append(plane)
     return planes
 
 
 def _lanes(rows: np.ndarray) -> np.ndarray:
-    """Returns [N, X, Y] as [T, X, Y, 16]."""
+    """Returns [N, X, Y] as [T, X, Y, 16], in bytes."""
     padded = np.pad(rows, ((0, -len(rows) % TILE), (0, 0), (0, 0)))
-    return padded.reshape(-1, TILE, *rows.shape[1:]).transpose(0, 2, 3, 1)
+    tiles = len(padded) // TILE
+    lanes = padded.reshape(tiles, TILE, *rows.shape[1:]).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(lanes).view(np.uint8)
 
 
-def _scale_lanes(kind: PackedKind, scales: np.ndarray) -> np.ndarray:
-    """Returns the two bytes [N, G, 2] of each group as [T, G, 32]."""
-    lanes = _lanes(scales)
-    if kind.scale is ScaleKind.HALF:
-        lanes = lanes.transpose(0, 1, 3, 2)  # the bytes of a float stay together
-    return np.ascontiguousarray(lanes).reshape(len(lanes), -1, 32)
+def _bounds(q: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Returns how far a row's product can lie from that of its high nibbles alone.
+
+    By Cauchy and Schwarz, at most so many times the length of the activations: the
+    length of `scale * (low nibble - 7.5)`, and what two float32 sums over the groups
+    may be off by; see shortlist.h. float32 [N, 1, 1].
+    """
+    groups = scales.shape[1]
+    wide = scales.astype(np.float64)[:, :, None]
+    by_group = q.reshape(len(q), groups, GROUP).astype(np.float64)
+    rest = np.sqrt(np.square(wide * (by_group % 16 - 7.5)).sum((1, 2)))
+    whole = np.sqrt(np.square(wide * (by_group - 128)).sum((1, 2)))
+    rounding = 2 * (groups + 8) * 2.0**-24 * (whole + rest)
+    bound = np.nextafter((rest + rounding).astype(np.float32), np.float32(np.inf))
+    return bound[:, None, None]

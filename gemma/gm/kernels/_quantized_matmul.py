@@ -4,7 +4,7 @@ Axes: N rows of the weight (outputs), K columns, R rows of activations, T tiles 
 rows, G groups of 32 columns, S groups of 256, P vectors.
 """
 
-import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,128 +12,143 @@ import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
 from gemma.gm.kernels._library import available
-from gemma.gm.kernels._packing import STEPS, SUPER, TILE, PackedKind, ScaleKind
+from gemma.gm.kernels._packing import (
+    NORMAL_LEVELS,
+    STEPS,
+    SUPER,
+    TILE,
+    Code,
+    PackedKind,
+    ScaleKind,
+)
+
+
+class PackedWeight(NamedTuple):
+    """A packed weight: its arrays, how they are packed, and its size."""
+
+    values: UInt8[Array, "..."]
+    scales: UInt8[Array, "T G bytes"]
+    supers: UInt8[Array, "T S 64"]
+    kind: PackedKind
+    num_rows: int
+    num_columns: int
+
+    @property
+    def arrays(self) -> tuple[Array, Array, Array]:
+        """Values, scales and supers."""
+        return self.values, self.scales, self.supers
 
 
 def quantized_matmul(
-    x: Float[Array, "R K"],
-    values: UInt8[Array, "T G bytes"],
-    scales: UInt8[Array, "T G 32"],
-    supers: UInt8[Array, "T S 64"],
-    *,
-    kind: PackedKind,
-    num_rows: int,
-) -> Float[Array, "R N"]:
-    """Returns `x w^T` in float32.
+    x: Float[Array, "R K"], *weights: PackedWeight
+) -> tuple[Float[Array, "R _"], ...]:
+    """Returns `x w^T` in float32 for each of several weights.
 
-    On a CPU with kernels, activations are rounded to 8 bits by groups of 32, and a row
-    of the result does not depend on the other rows, to the last bit.
+    On a CPU with kernels, activations are rounded to 8 bits by groups of 32, once for
+    all weights, and a row of the result does not depend on the other rows, to the last
+    bit.
     """
-    product = functools.partial(_reference, kind=kind, num_rows=num_rows)
-    arrays = x.astype(jnp.float32), values, scales, supers
+    layouts = [weight[3:] for weight in weights]
+    arrays = [array for weight in weights for array in weight.arrays]
+
+    def reference(x: Array, *arrays: Array) -> tuple[Array, ...]:
+        rebuilt = [
+            PackedWeight(*arrays[3 * i : 3 * i + 3], *layout)
+            for i, layout in enumerate(layouts)
+        ]
+        return tuple(x @ dequantize(weight).T for weight in rebuilt)
+
+    def call(x: Array, *arrays: Array) -> tuple[Array, ...]:
+        outs = tuple(
+            jax.ShapeDtypeStruct((x.shape[0], weight.num_rows), jnp.float32)
+            for weight in weights
+        )
+        kinds = np.array([kind_numbers(weight.kind) for weight in weights], np.int64)
+        no_gain = jnp.zeros([0], jnp.float32)
+        return jax.ffi.ffi_call(
+            "gemma_quantized_matmul", outs, vmap_method="sequential"
+        )(x, no_gain, *arrays, kinds=kinds.reshape(-1), epsilon=np.float32(0))
+
+    x = x.astype(jnp.float32)
     if not available():
-        return product(*arrays)
-    call = functools.partial(_call, kind=kind, num_rows=num_rows)
-    return jax.lax.platform_dependent(*arrays, cpu=call, default=product)
+        return reference(x, *arrays)
+    return jax.lax.platform_dependent(x, *arrays, cpu=call, default=reference)
 
 
-def _call(
-    x: Array, values: Array, scales: Array, supers: Array, *, kind, num_rows
-) -> Array:
-    out = jax.ShapeDtypeStruct((x.shape[0], num_rows), jnp.float32)
-    call = jax.ffi.ffi_call("gemma_quantized_matmul", out, vmap_method="sequential")
-    return call(
-        x,
-        values,
-        scales,
-        supers,
-        bits=np.int64(kind.bits),
-        scale_kind=np.int64(kind.scale),
-        zero=np.int64(kind.zero),
-    )
+def kind_numbers(kind: PackedKind) -> tuple[int, int, int, int]:
+    """Returns a kind as the C++ takes it."""
+    return kind.bits, int(kind.scale), kind.zero, int(kind.code)
 
 
-def _reference(
-    x: Array, values: Array, scales: Array, supers: Array, *, kind, num_rows
-) -> Array:
-    w = dequantize(
-        values, scales, supers, kind=kind, num_rows=num_rows, num_columns=x.shape[1]
-    )
-    return x @ w.T
-
-
-def dequantize(
-    values: UInt8[Array, "T G bytes"],
-    scales: UInt8[Array, "T G 32"],
-    supers: UInt8[Array, "T S 64"],
-    *,
-    kind: PackedKind,
-    num_rows: int,
-    num_columns: int,
-) -> Float[Array, "N K"]:
+def dequantize(weight: PackedWeight) -> Float[Array, "N K"]:
     """Returns the values of a packed weight."""
-    rows = jnp.arange(num_rows, dtype=jnp.int32)
-    return dequantize_rows(
-        values, scales, supers, rows, kind=kind, num_columns=num_columns
-    )
+    return dequantize_rows(weight, jnp.arange(weight.num_rows, dtype=jnp.int32))
 
 
 def dequantize_rows(
-    values: UInt8[Array, "T G bytes"],
-    scales: UInt8[Array, "T G 32"],
-    supers: UInt8[Array, "T S 64"],
-    rows: Int[Array, "N"],
-    *,
-    kind: PackedKind,
-    num_columns: int,
+    weight: PackedWeight, rows: Int[Array, "N"]
 ) -> Float[Array, "N K"]:
     """Returns the values of some rows of a packed weight."""
+    kind, scales = weight.kind, weight.scales
+    T, G = scales.shape[:2]
     tile, lane = rows // TILE, rows % TILE
-    T, G = values.shape[:2]
-    planes = values.reshape(T, G, -1, TILE, 4)[tile, :, :, lane]  # [N, G, P, 4]
-    q = _unpack(kind, planes).astype(jnp.float32) - kind.zero
-    columns = q.reshape(len(rows), G, 2, 16)
-    if kind.scale is ScaleKind.HALF:
-        halves = _floats(scales.reshape(T, G, TILE, 2)[tile, :, lane])
-        w = columns * halves[:, :, None, None]
+    if kind.code is Code.SPLIT:
+        high, low = (_planes(plane, tile, lane) for plane in weight.values)
+        q = _low_bits(high) << 4 | _low_bits(low)
     else:
-        w = _scale_by_supers(kind, columns, scales, supers, tile, lane)
-    return w.reshape(len(rows), -1)[:, :num_columns]
+        q = _unpack(kind.bits, _planes(weight.values, tile, lane))
+    if kind.code is Code.NORMAL:
+        q = jnp.asarray(NORMAL_LEVELS)[q]
+    columns = (q.astype(jnp.float32) - kind.zero).reshape(len(rows), G, 2, 16)
+    if kind.has_supers:
+        w = _scale_by_supers(weight, columns, tile, lane)
+    else:
+        halves = _floats(scales.reshape(T, G, -1, TILE, 2)[tile, :, :, lane])
+        w = columns * halves[:, :, :1, None]
+        if kind.scale is ScaleKind.HALF_MINIMUM:
+            w = w - halves[:, :, 1:, None]
+    return w.reshape(len(rows), -1)[:, : weight.num_columns]
+
+
+def _planes(
+    values: UInt8[Array, "T G bytes"], tile: Array, lane: Array
+) -> UInt8[Array, "N G P 4"]:
+    """Returns the bytes of some rows."""
+    T, G = values.shape[:2]
+    return values.reshape(T, G, -1, TILE, 4)[tile, :, :, lane]
 
 
 def _scale_by_supers(
-    kind: PackedKind,
-    columns: Float[Array, "N G 2 16"],
-    scales: Array,
-    supers: Array,
-    tile: Array,
-    lane: Array,
+    weight: PackedWeight, columns: Float[Array, "N G 2 16"], tile: Array, lane: Array
 ) -> Float[Array, "N G 2 16"]:
+    scales, supers = weight.scales, weight.supers
     T, G = scales.shape[:2]
     pairs = scales.reshape(T, G, 2, TILE)[tile, :, :, lane]  # [N, G, 2]
     factors = _floats(supers.reshape(T, -1, 2, TILE, 2)[tile, :, :, lane])  # [N, S, 2]
     factors = jnp.repeat(factors, SUPER, axis=1)[:, :G]
-    if kind.scale is ScaleKind.SUPER16:
+    if weight.kind.scale is ScaleKind.SUPER16:
         signed = jax.lax.bitcast_convert_type(pairs, jnp.int8).astype(jnp.float32)
         return columns * (factors[:, :, :1] * signed)[..., None]
     scale, minimum = jnp.split(factors * pairs.astype(jnp.float32), 2, axis=2)
     return columns * scale[..., None] - minimum[..., None]
 
 
-def _unpack(
-    kind: PackedKind, planes: UInt8[Array, "N G P 4"]
-) -> UInt8[Array, "N G 8 4"]:
-    """Puts the bits of each value together; undoes `_planes` of the packing."""
-    if kind.bits == 8:
+def _unpack(bits: int, planes: UInt8[Array, "N G P 4"]) -> UInt8[Array, "N G 8 4"]:
+    """Puts the bits of each value together; undoes the packing."""
+    if bits == 8:
         return planes
-    low = jnp.stack([planes[:, :, :4] & 0x0F, planes[:, :, :4] >> 4], axis=3)
-    q = low.reshape(*planes.shape[:2], STEPS, 4)
-    extra = kind.bits - 4
+    q, extra = _low_bits(planes[:, :, :4]), bits - 4
     if extra:
         shifts = jnp.arange(0, 8, extra, dtype=jnp.uint8)[None, None, None, :, None]
         high = (planes[:, :, 4:, None, :] >> shifts) & ((1 << extra) - 1)
         q = q | (high.reshape(q.shape) << 4)
     return q
+
+
+def _low_bits(planes: UInt8[Array, "N G 4 4"]) -> UInt8[Array, "N G 8 4"]:
+    """Returns the nibbles of four vectors, in the order of the eight steps."""
+    nibbles = jnp.stack([planes & 0x0F, planes >> 4], axis=3)
+    return nibbles.reshape(*planes.shape[:2], STEPS, 4)
 
 
 def _floats(halves: UInt8[Array, "*shape 2"]) -> Float[Array, "*shape"]:

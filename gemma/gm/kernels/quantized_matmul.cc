@@ -1,136 +1,152 @@
-// The XLA call around the tiles: which instructions, which thread does which tile.
+// Products of activations with packed weights: out[r, n] = sum_k x[r, k] w[n, k].
+//
+// Activations are rounded to 8 bits by groups of 32 columns, once for all the weights that
+// they are multiplied with. For one row the order of the float sums is fixed: neither the
+// number of rows nor that of threads changes a bit.
 
-#include "quantized_matmul.h"
-
-#include <string>
+#include <algorithm>
+#include <vector>
 
 #include "parallel.h"
+#include "routines.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace gemma {
-
-namespace portable {
-TileProduct Find(int bits, ScaleKind scale);
-}
-#if defined(__x86_64__)
-namespace avx2 {
-TileProduct Find(int bits, ScaleKind scale);
-}
-namespace avx512vnni {
-TileProduct Find(int bits, ScaleKind scale);
-}
-#endif
-
 namespace {
 
-enum class Target { kPortable, kAvx2, kAvx512Vnni };
-
-Target DetectTarget() {
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512vl")) {
-    return Target::kAvx512Vnni;
-  }
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-      __builtin_cpu_supports("f16c")) {
-    return Target::kAvx2;
-  }
-#endif
-  return Target::kPortable;
-}
-
-// Tests lower this to run the narrower paths on a wide machine.
-int max_target = static_cast<int>(Target::kAvx512Vnni);
-
-Target CurrentTarget() {
-  static const Target detected = DetectTarget();
-  return std::min(detected, static_cast<Target>(max_target));
-}
-
-}  // namespace
-
-TileProduct FindTileProduct(int bits, ScaleKind scale) {
-#if defined(__x86_64__)
-  if (CurrentTarget() == Target::kAvx512Vnni) return avx512vnni::Find(bits, scale);
-  if (CurrentTarget() == Target::kAvx2) return avx2::Find(bits, scale);
-#endif
-  return portable::Find(bits, scale);
-}
-
-const char* InstructionSet() {
-  switch (CurrentTarget()) {
-    case Target::kAvx512Vnni: return "avx512-vnni";
-    case Target::kAvx2: return "avx2";
-    case Target::kPortable: return "portable";
-  }
-  return "";
-}
-
 namespace ffi = xla::ffi;
+using Bytes = ffi::Buffer<ffi::U8>;
+using Floats = ffi::Buffer<ffi::F32>;
 
-// x: float32 [rows, columns]; values, scales, supers: bytes, as `Weight` has them;
-// out: float32 [rows, outputs].
-ffi::Error QuantizedMatmul(ffi::ThreadPool pool, ffi::Buffer<ffi::F32> x,
-                           ffi::Buffer<ffi::U8> values, ffi::Buffer<ffi::U8> scales,
-                           ffi::Buffer<ffi::U8> supers,
-                           ffi::Result<ffi::Buffer<ffi::F32>> out, int64_t bits,
-                           int64_t scale_kind, int64_t zero) {
-  const auto kind = static_cast<ScaleKind>(scale_kind);
-  const TileProduct product = FindTileProduct(static_cast<int>(bits), kind);
-  if (product == nullptr) return ffi::Error::InvalidArgument("unknown kind of weight");
-  const int64_t rows = x.dimensions()[0], columns = x.dimensions()[1];
-  const int64_t outputs = out->dimensions()[1];
+struct Product {
+  Weight weight;
+  TileProduct routine;
+  std::vector<int32_t> starts;
+  float* out;
+};
 
-  Weight w;
+// The kind of weight i, from four attributes a weight: bits, scale, zero, code.
+Kind KindOf(ffi::Span<const int64_t> kinds, size_t i) {
+  return {static_cast<int32_t>(kinds[4 * i]), static_cast<ScaleKind>(kinds[4 * i + 1]),
+          static_cast<int32_t>(kinds[4 * i + 2]), static_cast<Code>(kinds[4 * i + 3])};
+}
+
+ffi::Error MakeProduct(const Bytes& values, const Bytes& scales, const Bytes& supers,
+                       Floats out, const Kind& kind, int64_t columns, Product& product) {
+  Weight& w = product.weight;
+  w.kind = kind;
   w.values = values.typed_data();
   w.scales = scales.typed_data();
-  w.supers = reinterpret_cast<const uint16_t*>(supers.typed_data());
-  w.tiles = (outputs + kTile - 1) / kTile;
+  w.supers = supers.typed_data();
+  w.outputs = out.dimensions()[1];
+  w.tiles = (w.outputs + kTile - 1) / kTile;
   w.groups = (columns + kGroup - 1) / kGroup;
-  w.zero = static_cast<int32_t>(zero);
-  const auto group_bytes = static_cast<size_t>(GroupBytes(static_cast<int>(bits)));
-  if (values.element_count() != w.tiles * w.groups * group_bytes ||
-      scales.element_count() != static_cast<size_t>(w.tiles * w.groups * 2 * kTile)) {
+  product.routine = CurrentRoutines().find_product(kind);
+  product.out = out.typed_data();
+  if (product.routine == nullptr) {
+    return ffi::Error::InvalidArgument("unknown kind of weight");
+  }
+  const int64_t count = w.tiles * w.groups;
+  if (static_cast<int64_t>(values.element_count()) != count * GroupBytes(kind.bits) ||
+      static_cast<int64_t>(scales.element_count()) != count * ScaleBytes(kind.scale)) {
     return ffi::Error::InvalidArgument("a weight of another shape");
   }
+  return ffi::Error::Success();
+}
 
-  const Activations activations(x.typed_data(), rows, columns);
-  float* result = out->typed_data();
-  // Pieces small enough to even out threads of uneven speed, large enough to be worth
-  // taking: 64 kB of weights or more.
-  const int64_t tile_bytes = std::max<int64_t>(1, w.groups * group_bytes);
-  const int64_t tiles_a_piece = std::max<int64_t>(1, 65536 / tile_bytes);
-  const int64_t pieces = (w.tiles + tiles_a_piece - 1) / tiles_a_piece;
-  ParallelFor(pool, pieces, [&](int64_t piece) {
-    const int64_t begin = piece * tiles_a_piece;
-    const int64_t end = std::min(begin + tiles_a_piece, w.tiles);
+void QuantizeRows(ffi::ThreadPool& pool, const Floats& x, const Floats& gain,
+                  float epsilon, Activations& activations) {
+  constexpr int64_t kRowsAPiece = 16;
+  const int64_t rows = x.dimensions()[0], columns = x.dimensions()[1];
+  const float* gains = gain.element_count() > 0 ? gain.typed_data() : nullptr;
+  activations.Resize(rows, columns);
+  ParallelFor(pool, (rows + kRowsAPiece - 1) / kRowsAPiece, [&](int64_t piece) {
+    const int64_t begin = piece * kRowsAPiece;
+    CurrentRoutines().quantize(x.typed_data(), gains, epsilon, columns, begin,
+                               std::min(begin + kRowsAPiece, rows), activations);
+  });
+}
+
+// One run of tiles of one product, for all rows.
+void MultiplyTiles(const Product& product, const Activations& x, int64_t begin,
+                   int64_t end) {
+  const Weight& w = product.weight;
+  for (int64_t row = 0; row < x.rows; row += kMaxRows) {
+    const int64_t row_end = std::min(row + kMaxRows, x.rows);
     for (int64_t tile = begin; tile < end; ++tile) {
-      const int count = static_cast<int>(std::min<int64_t>(kTile, outputs - tile * kTile));
-      for (int64_t row = 0; row < rows; row += kMaxRows) {
-        const int some = static_cast<int>(std::min<int64_t>(kMaxRows, rows - row));
-        product(w, activations, tile, row, some, result, outputs, count);
-      }
+      product.routine(w, x, product.starts.data(), tile, row, row_end, product.out,
+                      w.outputs);
     }
+  }
+}
+
+// A piece of work: tiles [begin, end) of a product.
+struct Piece {
+  const Product* product;
+  int64_t begin, end;
+};
+
+// Cuts products into pieces: small enough to even out threads of uneven speed, large
+// enough to be worth taking: 64 kB of weights or more.
+void Cut(const std::vector<Product>& products, std::vector<Piece>& pieces) {
+  pieces.clear();
+  for (const Product& product : products) {
+    const Weight& w = product.weight;
+    const int64_t tile_bytes = std::max<int64_t>(1, w.groups * GroupBytes(w.kind.bits));
+    const int64_t tiles_a_piece = std::max<int64_t>(1, 65536 / tile_bytes);
+    for (int64_t tile = 0; tile < w.tiles; tile += tiles_a_piece) {
+      pieces.push_back({&product, tile, std::min(tile + tiles_a_piece, w.tiles)});
+    }
+  }
+}
+
+// x: float32 [rows, columns]; gain: float32 [columns], or empty for no norm; then values,
+// scales and supers of each weight, bytes, as `Weight` has them. Results: float32
+// [rows, outputs] of each weight.
+ffi::Error QuantizedMatmul(ffi::ThreadPool pool, Floats x, Floats gain,
+                           ffi::RemainingArgs weights, ffi::RemainingRets outs,
+                           ffi::Span<const int64_t> kinds, float epsilon) {
+  // Kept from call to call: nothing is allocated in a step.
+  thread_local Activations activations;
+  thread_local std::vector<Product> products;
+  thread_local std::vector<Piece> pieces;
+  const size_t count = outs.size();
+  if (weights.size() != 3 * count || kinds.size() != 4 * count) {
+    return ffi::Error::InvalidArgument("three arrays and four attributes a weight");
+  }
+  products.resize(count);
+  QuantizeRows(pool, x, gain, epsilon, activations);
+  for (size_t i = 0; i < count; ++i) {
+    const auto values = weights.get<Bytes>(3 * i), scales = weights.get<Bytes>(3 * i + 1),
+               supers = weights.get<Bytes>(3 * i + 2);
+    auto out = outs.get<Floats>(i);
+    if (!values || !scales || !supers || !out) {
+      return ffi::Error::InvalidArgument("weights are bytes and results floats");
+    }
+    ffi::Error error = MakeProduct(*values, *scales, *supers, **out, KindOf(kinds, i),
+                                   x.dimensions()[1], products[i]);
+    if (error.failure()) return error;
+    MakeStarts(activations, products[i].weight.kind, products[i].starts);
+  }
+  Cut(products, pieces);
+  // Helpers see the memory of this thread, not their own.
+  const Activations& quantized = activations;
+  const std::vector<Piece>& work = pieces;
+  ParallelFor(pool, static_cast<int64_t>(work.size()), [&](int64_t i) {
+    MultiplyTiles(*work[i].product, quantized, work[i].begin, work[i].end);
   });
   return ffi::Error::Success();
 }
 
+}  // namespace
 }  // namespace gemma
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(
-    gemma_quantized_matmul, gemma::QuantizedMatmul,
-    xla::ffi::Ffi::Bind()
-        .Ctx<xla::ffi::ThreadPool>()
-        .Arg<xla::ffi::Buffer<xla::ffi::F32>>()
-        .Arg<xla::ffi::Buffer<xla::ffi::U8>>()
-        .Arg<xla::ffi::Buffer<xla::ffi::U8>>()
-        .Arg<xla::ffi::Buffer<xla::ffi::U8>>()
-        .Ret<xla::ffi::Buffer<xla::ffi::F32>>()
-        .Attr<int64_t>("bits")
-        .Attr<int64_t>("scale_kind")
-        .Attr<int64_t>("zero"));
-
-extern "C" __attribute__((visibility("default"))) const char* gemma_instruction_set() { return gemma::InstructionSet(); }
-
-extern "C" __attribute__((visibility("default"))) void gemma_limit_instruction_set(int target) { gemma::max_target = target; }
+XLA_FFI_DEFINE_HANDLER_SYMBOL(gemma_quantized_matmul, gemma::QuantizedMatmul,
+                              xla::ffi::Ffi::Bind()
+                                  .Ctx<xla::ffi::ThreadPool>()
+                                  .Arg<gemma::Floats>()
+                                  .Arg<gemma::Floats>()
+                                  .RemainingArgs()
+                                  .RemainingRets()
+                                  .Attr<xla::ffi::Span<const int64_t>>("kinds")
+                                  .Attr<float>("epsilon"));

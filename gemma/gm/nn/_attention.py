@@ -21,7 +21,7 @@ from gemma.gm.math import (
 from gemma.gm.nn._cache import NewTokens, read, write
 from gemma.gm.nn._config import LayerConfig
 from gemma.gm.typing import Params
-from gemma.gm.weights import ParamSpec, einsum
+from gemma.gm.weights import ParamSpec, einsum, einsums
 
 
 class AttentionOutput(NamedTuple):
@@ -69,9 +69,9 @@ def attention(
       cache: Keys and values of earlier tokens; None means that x is all there is.
       return_weights: Also return the softmax weights, cached keys first.
     """
-    q_BLNH = einsum("BLD,NHD->BLNH", x_BLD, params["q"])
-    k_BLKH = einsum("BLD,KHD->BLKH", x_BLD, params["k"])
-    v_BLKH = einsum("BLD,KHD->BLKH", x_BLD, params["v"])
+    q_BLNH, k_BLKH, v_BLKH = einsums(
+        "BLD,NHD->BLNH", x_BLD, (params["q"], params["k"], params["v"])
+    )
     if config.qk_norm:
         q_BLNH = rms_norm(q_BLNH, params["query_norm"], eps=config.norm_eps)
         k_BLKH = rms_norm(k_BLKH, params["key_norm"], eps=config.norm_eps)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from gemma.gm.math import gelu
 from gemma.gm.nn._config import LayerConfig
 from gemma.gm.typing import Params
-from gemma.gm.weights import ParamSpec, einsum
+from gemma.gm.weights import ParamSpec, einsum, einsums
 
 
 def feedforward_specs(config: LayerConfig) -> dict[str, ParamSpec]:
@@ -24,6 +24,5 @@ def feedforward_specs(config: LayerConfig) -> dict[str, ParamSpec]:
 
 def feedforward(params: Params, x_BLD: Float[Array, "B L D"]) -> Float[Array, "B L D"]:
     """Applies the layer to each position."""
-    gate_BLF = einsum("BLD,FD->BLF", x_BLD, params["gate"])
-    up_BLF = einsum("BLD,FD->BLF", x_BLD, params["up"])
+    gate_BLF, up_BLF = einsums("BLD,FD->BLF", x_BLD, (params["gate"], params["up"]))
     return einsum("BLF,DF->BLD", gelu(gate_BLF) * up_BLF, params["down"])

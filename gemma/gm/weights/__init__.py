@@ -1,6 +1,6 @@
 """What a weight is, and the one place where weights meet activations."""
 
-from gemma.gm.weights._einsum import einsum, take
+from gemma.gm.weights._einsum import einsum, einsums, take
 from gemma.gm.weights._quantized_array import QuantizedArray, quantized_struct
 from gemma.gm.weights._spec import (
     ParamSpec,
@@ -15,6 +15,7 @@ __all__ = [
     "ParamSpec",
     "QuantizedArray",
     "einsum",
+    "einsums",
     "flatten",
     "init_params",
     "num_bytes",

@@ -4,6 +4,7 @@ Model code never asks what kind of weight it holds, nor how it is multiplied.
 """
 
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -34,21 +35,48 @@ def einsum(
       w: A weight: an array of any dtype, which is converted to that of `x`, or packed.
       out_dtype: Dtype of the result, if not that of `x`.
     """
+    return einsums(spec, x, (w,), out_dtype=out_dtype)[0]
+
+
+def einsums(
+    spec: str,
+    x: Float[Array, "..."],
+    ws: Sequence[Array | QuantizedArray],
+    *,
+    out_dtype: DType | None = None,
+) -> tuple[Float[Array, "..."], ...]:
+    """Returns the product of the same activations with each of several weights.
+
+    The same as `einsum` for each; a kernel prepares the activations once.
+
+    Args:
+      spec: See `einsum`; letters of an axis may stand for other sizes in each weight.
+      x: Activations.
+      ws: Weights.
+      out_dtype: Dtype of the results, if not that of `x`.
+    """
     num_in = _num_summed_axes(spec)
     rows, summed = x.shape[: x.ndim - num_in], x.shape[x.ndim - num_in :]
-    outs = w.shape[: w.ndim - num_in]
-    product = _matmul(x.reshape(-1, math.prod(summed)), w, out_dtype or x.dtype)
-    return product.reshape(rows + outs)
+    x_RK, dtype = x.reshape(-1, math.prod(summed)), out_dtype or x.dtype
+    packed = [w for w in ws if isinstance(w, QuantizedArray)]
+    from_packed = iter(
+        quantized_matmul(x_RK, *(w.packed for w in packed)) if packed else ()
+    )
+    products = (
+        next(from_packed).astype(dtype)
+        if isinstance(w, QuantizedArray)
+        else _matmul(x_RK, w, dtype)
+        for w in ws
+    )
+    return tuple(
+        product.reshape(rows + w.shape[: w.ndim - num_in])
+        for product, w in zip(products, ws, strict=True)
+    )
 
 
 def _matmul(
-    x_RK: Float[Array, "R K"], w: Array | QuantizedArray, out_dtype: DType
+    x_RK: Float[Array, "R K"], w: Array, out_dtype: DType
 ) -> Float[Array, "R N"]:
-    if isinstance(w, QuantizedArray):
-        product = quantized_matmul(
-            x_RK, w.values, w.scales, w.supers, kind=w.kind, num_rows=w.num_rows
-        )
-        return product.astype(out_dtype)
     return jax.lax.dot_general(
         x_RK,
         w.reshape(-1, x_RK.shape[1]).astype(x_RK.dtype),
@@ -79,12 +107,5 @@ def take(w: Array | QuantizedArray, ids: Int[Array, "..."]) -> Float[Array, "...
     """Returns the rows of a weight [V, D]: the embedding of each token."""
     if not isinstance(w, QuantizedArray):
         return jnp.take(w, ids, axis=0, mode="clip")
-    rows = dequantize_rows(
-        w.values,
-        w.scales,
-        w.supers,
-        jnp.clip(ids.reshape(-1), 0, w.num_rows - 1),
-        kind=w.kind,
-        num_columns=w.num_columns,
-    )
-    return rows.reshape(*ids.shape, -1)
+    rows = jnp.clip(ids.reshape(-1), 0, w.num_rows - 1)
+    return dequantize_rows(w.packed, rows).reshape(*ids.shape, -1)

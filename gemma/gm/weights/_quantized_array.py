@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gemma.gm.kernels import PackedKind, dequantize, packed_shapes
+from gemma.gm.kernels import PackedKind, PackedWeight, dequantize, packed_shapes
 
 
 @jax.tree_util.register_dataclass
@@ -63,17 +63,21 @@ class QuantizedArray:
         """Bytes in memory."""
         return self.values.nbytes + self.scales.nbytes + self.supers.nbytes
 
-    def dequantize(self) -> jax.Array:
-        """Returns the array it stands for, in float32."""
-        values = dequantize(
+    @property
+    def packed(self) -> PackedWeight:
+        """The matrix [rows, columns] that kernels take."""
+        return PackedWeight(
             self.values,
             self.scales,
             self.supers,
-            kind=self.kind,
-            num_rows=self.num_rows,
-            num_columns=self.num_columns,
+            self.kind,
+            self.num_rows,
+            self.num_columns,
         )
-        return values.reshape(self.shape)
+
+    def dequantize(self) -> jax.Array:
+        """Returns the array it stands for, in float32."""
+        return dequantize(self.packed).reshape(self.shape)
 
 
 def quantized_struct(

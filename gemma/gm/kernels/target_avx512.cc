@@ -1,3 +1,3 @@
 // AVX-512 with VNNI.
 #define GEMMA_TARGET avx512vnni
-#include "tile_product.inc"
+#include "routines.inc"

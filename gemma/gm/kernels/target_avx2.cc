@@ -1,3 +1,3 @@
 // The plain loops, compiled for AVX2 and FMA.
 #define GEMMA_TARGET avx2
-#include "tile_product.inc"
+#include "routines.inc"

@@ -1,3 +1,3 @@
 // Plain C++ for any processor.
 #define GEMMA_TARGET portable
-#include "tile_product.inc"
+#include "routines.inc"

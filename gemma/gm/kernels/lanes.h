@@ -1,0 +1,227 @@
+// Sixteen floats at a time, and what is done to them.
+//
+// Included by the files that are compiled for one instruction set, into its namespace: a
+// 512-bit register with AVX-512, elsewhere an array and plain loops, which compilers turn
+// into what there is. Sums across lanes add in the same order everywhere.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "weight.h"
+
+#if defined(__AVX512VNNI__)
+#include <immintrin.h>
+#endif
+
+namespace gemma::GEMMA_TARGET {
+
+#if defined(__AVX512VNNI__)
+
+using Lanes = __m512;
+
+inline Lanes Splat(float x) { return _mm512_set1_ps(x); }
+inline Lanes Add(Lanes a, Lanes b) { return _mm512_add_ps(a, b); }
+inline Lanes Subtract(Lanes a, Lanes b) { return _mm512_sub_ps(a, b); }
+inline Lanes Multiply(Lanes a, Lanes b) { return _mm512_mul_ps(a, b); }
+inline Lanes MultiplyAdd(Lanes a, Lanes b, Lanes c) { return _mm512_fmadd_ps(a, b, c); }
+inline Lanes Divide(Lanes a, Lanes b) { return _mm512_div_ps(a, b); }
+inline Lanes Max(Lanes a, Lanes b) { return _mm512_max_ps(a, b); }
+inline Lanes Min(Lanes a, Lanes b) { return _mm512_min_ps(a, b); }
+inline Lanes Round(Lanes a) {
+  return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+// x * 2^n for whole n from -126 to 127.
+inline Lanes Scale(Lanes x, Lanes n) { return _mm512_scalef_ps(x, n); }
+
+inline Lanes Load(const float* p) { return _mm512_loadu_ps(p); }
+inline void Store(float* p, Lanes x) { _mm512_storeu_ps(p, x); }
+inline __mmask16 First(int64_t count) {
+  return static_cast<__mmask16>(count >= 16 ? 0xFFFF : (1u << count) - 1);
+}
+// The first `count` lanes; the others are 0, and not read or written.
+inline Lanes LoadSome(const float* p, int64_t count) {
+  return _mm512_maskz_loadu_ps(First(count), p);
+}
+inline void StoreSome(float* p, Lanes x, int64_t count) {
+  _mm512_mask_storeu_ps(p, First(count), x);
+}
+inline Lanes LoadHalves(const uint8_t* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+inline Lanes LoadUnsigned(const uint8_t* p) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
+}
+inline Lanes LoadSigned(const uint8_t* p) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+}
+// Rounds numbers of at most 127 to bytes and returns the sum of these.
+inline int32_t StoreBytes(int8_t* p, Lanes x) {
+  const __m512i whole = _mm512_cvtps_epi32(x);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(whole));
+  return _mm512_reduce_add_epi32(whole);
+}
+
+inline float Sum(Lanes x) {
+  const __m256 eight =
+      _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+  const __m128 four =
+      _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+// The largest absolute value among both; NaN if there is one: floats without their sign
+// order like their bits, and NaN comes last.
+inline float LargestMagnitude(Lanes a, Lanes b) {
+  const __m512i magnitude = _mm512_set1_epi32(0x7FFFFFFF);
+  const int32_t bits = _mm512_reduce_max_epi32(
+      _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(a), magnitude),
+                       _mm512_and_si512(_mm512_castps_si512(b), magnitude)));
+  return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(bits)));
+}
+
+#else
+
+struct Lanes {
+  float x[16];
+};
+
+template <typename Function>
+inline Lanes Each(Function function) {
+  Lanes out;
+  for (int i = 0; i < 16; ++i) out.x[i] = function(i);
+  return out;
+}
+
+inline Lanes Splat(float x) {
+  return Each([&](int) { return x; });
+}
+inline Lanes Add(const Lanes& a, const Lanes& b) {
+  return Each([&](int i) { return a.x[i] + b.x[i]; });
+}
+inline Lanes Subtract(const Lanes& a, const Lanes& b) {
+  return Each([&](int i) { return a.x[i] - b.x[i]; });
+}
+inline Lanes Multiply(const Lanes& a, const Lanes& b) {
+  return Each([&](int i) { return a.x[i] * b.x[i]; });
+}
+inline Lanes MultiplyAdd(const Lanes& a, const Lanes& b, const Lanes& c) {
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+  return Each([&](int i) { return __builtin_fmaf(a.x[i], b.x[i], c.x[i]); });
+#else
+  return Each([&](int i) { return a.x[i] * b.x[i] + c.x[i]; });
+#endif
+}
+inline Lanes Divide(const Lanes& a, const Lanes& b) {
+  return Each([&](int i) { return a.x[i] / b.x[i]; });
+}
+inline Lanes Max(const Lanes& a, const Lanes& b) {
+  return Each([&](int i) { return a.x[i] > b.x[i] ? a.x[i] : b.x[i]; });
+}
+inline Lanes Min(const Lanes& a, const Lanes& b) {
+  return Each([&](int i) { return a.x[i] < b.x[i] ? a.x[i] : b.x[i]; });
+}
+// Adding 1.5 * 2^23 leaves no bits for a fraction: to the nearest, ties to even, for
+// numbers below 2^22.
+inline Lanes Round(const Lanes& a) {
+  constexpr float kShift = 12582912.0f;
+  return Each([&](int i) { return (a.x[i] + kShift) - kShift; });
+}
+inline Lanes Scale(const Lanes& x, const Lanes& n) {
+  return Each([&](int i) {
+    const int32_t bits = (static_cast<int32_t>(n.x[i]) + 127) << 23;
+    float power;
+    std::memcpy(&power, &bits, 4);
+    return x.x[i] * power;
+  });
+}
+
+inline Lanes Load(const float* p) {
+  return Each([&](int i) { return p[i]; });
+}
+inline void Store(float* p, const Lanes& x) { std::memcpy(p, x.x, sizeof x.x); }
+inline Lanes LoadSome(const float* p, int64_t count) {
+  return Each([&](int i) { return i < count ? p[i] : 0.0f; });
+}
+inline void StoreSome(float* p, const Lanes& x, int64_t count) {
+  for (int i = 0; i < 16 && i < count; ++i) p[i] = x.x[i];
+}
+// Exact for every half: a float has room for all of them.
+inline float HalfToFloat(uint16_t half) {
+  const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16;
+  const uint32_t exponent = (half >> 10) & 31, fraction = half & 0x3FF;
+  if (exponent == 0) {  // zero or subnormal: a multiple of 2^-24
+    const float magnitude = static_cast<float>(fraction) * 5.9604644775390625e-8f;
+    return sign ? -magnitude : magnitude;
+  }
+  const uint32_t bits =
+      sign | (exponent == 31 ? 0x7F800000u : (exponent + 112) << 23) | fraction << 13;
+  float out;
+  std::memcpy(&out, &bits, 4);
+  return out;
+}
+inline Lanes LoadHalves(const uint8_t* p) {
+  uint16_t halves[16];
+  std::memcpy(halves, p, sizeof halves);
+  return Each([&](int i) { return HalfToFloat(halves[i]); });
+}
+inline Lanes LoadUnsigned(const uint8_t* p) {
+  return Each([&](int i) { return static_cast<float>(p[i]); });
+}
+inline Lanes LoadSigned(const uint8_t* p) {
+  return Each([&](int i) { return static_cast<float>(static_cast<int8_t>(p[i])); });
+}
+inline int32_t StoreBytes(int8_t* p, const Lanes& x) {
+  const Lanes whole = Round(x);
+  int32_t sum = 0;
+  for (int i = 0; i < 16; ++i) {
+    p[i] = whole.x[i] == whole.x[i] ? static_cast<int8_t>(whole.x[i]) : 0;
+    sum += p[i];
+  }
+  return sum;
+}
+
+inline float Sum(Lanes x) {
+  for (int width = 8; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) x.x[i] += x.x[i + width];
+  }
+  return x.x[0];
+}
+inline float LargestMagnitude(const Lanes& a, const Lanes& b) {
+  int32_t largest = 0;
+  for (int i = 0; i < 16; ++i) {
+    int32_t bits[2];
+    std::memcpy(&bits[0], &a.x[i], 4);
+    std::memcpy(&bits[1], &b.x[i], 4);
+    for (int32_t candidate : bits) {
+      candidate &= 0x7FFFFFFF;
+      largest = largest > candidate ? largest : candidate;
+    }
+  }
+  float out;
+  std::memcpy(&out, &largest, 4);
+  return out;
+}
+
+#endif
+
+// e^x for x of at most 88, to two units in the last place; 0 below -87.
+//
+// x = n log 2 + r with |r| <= log(2) / 2; e^r by its series to the seventh power, whose
+// remainder is below 2^-27; log 2 in two parts, the first exact times n.
+inline Lanes Exp(Lanes x) {
+  x = Max(x, Splat(-87.0f));
+  const Lanes n = Round(Multiply(x, Splat(1.44269504f)));
+  Lanes r = MultiplyAdd(n, Splat(-0.693359375f), x);
+  r = MultiplyAdd(n, Splat(2.12194440e-4f), r);
+  Lanes sum = Splat(1.0f / 5040);
+  for (float factor : {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f}) {
+    sum = MultiplyAdd(sum, r, Splat(factor));
+  }
+  return Scale(sum, n);
+}
+
+}  // namespace gemma::GEMMA_TARGET
