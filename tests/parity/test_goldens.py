@@ -13,7 +13,7 @@ import pytest
 from tolerances import assert_close
 
 from gemma import gm
-from gemma.gm.text._decode import decode_step, first_tokens
+from gemma.gm.text._decode import Choice, decode_step, first_tokens
 from gemma.gm.text._prefill import prefill
 from gemma.gm.text._sampling import Sampling, stack
 
@@ -56,10 +56,10 @@ def test_greedy_tokens(golden):
     cache = model.init_cache(
         batch_size=batch_size, cache_length=prompt.shape[1] + num_steps
     )
-    logits, cache = prefill(model, params, cache, prompt.tolist(), chunk_length=8)
+    x, cache = prefill(model, params, cache, prompt.tolist(), chunk_length=8)
     sampling = stack([Sampling()] * batch_size, [0] * batch_size)
-    bias = jnp.zeros(model.config.vocab_size)
-    decoded = first_tokens(logits, cache, sampling, bias)
+    choice = Choice(sampling, jnp.zeros(model.config.vocab_size), None)
+    decoded = first_tokens(model, params, x, cache, choice)
     tokens = [decoded.tokens]
     for _ in range(num_steps - 1):
         decoded = decode_step(
@@ -68,8 +68,7 @@ def test_greedy_tokens(golden):
             decoded.cache,
             decoded.tokens,
             jnp.ones(batch_size, bool),
-            sampling,
-            bias,
+            choice,
         )
         tokens.append(decoded.tokens)
     np.testing.assert_array_equal(jnp.stack(tokens, axis=1), greedy)

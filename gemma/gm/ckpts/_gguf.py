@@ -20,8 +20,7 @@ import numpy as np
 
 from gemma.gm.ckpts._errors import CheckpointError
 from gemma.gm.ckpts._gguf_blocks import PACKED_KINDS, repack
-from gemma.gm.ckpts._tensors import empty_aligned
-from gemma.gm.kernels import TILE, Packed, PackedKind, packed_shapes
+from gemma.gm.kernels import TILE, Packed, PackedKind, empty_aligned, packed_shapes
 from gemma.gm.typing import DType
 
 _NUMBERS = {

@@ -32,13 +32,3 @@ class TensorReader(Protocol):
     def file_of(self, name: str) -> Path:
         """Returns the file that holds the tensor, for error messages."""
         ...
-
-
-def empty_aligned(shape: tuple[int, ...], dtype: DType) -> np.ndarray:
-    """Returns an uninitialised array that JAX on CPU can adopt without a copy."""
-    alignment = 64  # XLA copies a host buffer that is less aligned
-    dtype = np.dtype(dtype)
-    num_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    buffer = np.empty(num_bytes + alignment, np.uint8)
-    begin = -buffer.ctypes.data % alignment
-    return buffer[begin : begin + num_bytes].view(dtype).reshape(shape)

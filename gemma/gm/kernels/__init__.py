@@ -1,5 +1,6 @@
 """Arithmetic that XLA does badly on a CPU, in C++, each with a plain reference."""
 
+from gemma.gm.kernels._cached_attention import HeadNorms, cached_attention
 from gemma.gm.kernels._library import available, instruction_set
 from gemma.gm.kernels._packing import (
     NORMAL_LEVELS,
@@ -8,6 +9,7 @@ from gemma.gm.kernels._packing import (
     Packed,
     PackedKind,
     ScaleKind,
+    empty_aligned,
     pack,
     packed_shapes,
 )
@@ -17,20 +19,33 @@ from gemma.gm.kernels._quantized_matmul import (
     dequantize_rows,
     quantized_matmul,
 )
+from gemma.gm.kernels._rms_norm import rms_norm
+from gemma.gm.kernels._screen import Screen, make_screen, screens_are_used
+from gemma.gm.kernels._shortlist import Shortlist, largest, shortlist
 
 __all__ = [
     "NORMAL_LEVELS",
     "TILE",
     "Code",
+    "HeadNorms",
     "Packed",
     "PackedKind",
     "PackedWeight",
     "ScaleKind",
+    "Screen",
+    "Shortlist",
     "available",
+    "cached_attention",
     "dequantize",
     "dequantize_rows",
+    "empty_aligned",
     "instruction_set",
+    "largest",
+    "make_screen",
     "pack",
     "packed_shapes",
     "quantized_matmul",
+    "rms_norm",
+    "screens_are_used",
+    "shortlist",
 ]

@@ -2,42 +2,73 @@
 
 import ctypes
 import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
+
+# The functions that XLA may call.
+_TARGETS = (
+    "gemma_cached_attention",
+    "gemma_quantized_matmul",
+    "gemma_rms_norm",
+    "gemma_shortlist",
+)
 
 _PATH = Path(__file__).parent / "gemma_kernels.so"
 
 
 @functools.cache
-def _library() -> ctypes.CDLL | None:
+def library() -> ctypes.CDLL | None:
     """Loads the library once; None where it was not built."""
     try:
-        library = ctypes.CDLL(str(_PATH))
+        loaded = ctypes.CDLL(str(_PATH))
     except OSError:
         return None
-    library.gemma_instruction_set.restype = ctypes.c_char_p
-    jax.ffi.register_ffi_target(
-        "gemma_quantized_matmul",
-        jax.ffi.pycapsule(library.gemma_quantized_matmul),
-        platform="cpu",
-    )
-    return library
+    loaded.gemma_instruction_set.restype = ctypes.c_char_p
+    loaded.gemma_make_screen.restype = ctypes.c_bool
+    for name in _TARGETS:
+        capsule = jax.ffi.pycapsule(getattr(loaded, name))
+        jax.ffi.register_ffi_target(name, capsule, platform="cpu")
+    return loaded
 
 
 def available() -> bool:
     """Returns whether the kernels were built: needs a C++ compiler at installation."""
-    return _library() is not None
+    return library() is not None
 
 
 def instruction_set() -> str | None:
     """Returns "avx512-vnni", "avx2" or "portable": what this processor runs."""
-    library = _library()
-    return None if library is None else library.gemma_instruction_set().decode()
+    loaded = library()
+    return None if loaded is None else loaded.gemma_instruction_set().decode()
+
+
+def on_cpu(
+    call: Callable[..., Any], reference: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Returns a function of arrays that is `call` on a CPU and `reference` elsewhere.
+
+    Without the library it is `reference` on a CPU too. Its derivatives are those of
+    `reference`: the C++ has none.
+    """
+    if not available():
+        return reference
+
+    @jax.custom_jvp
+    def function(*arrays):
+        return jax.lax.platform_dependent(*arrays, cpu=call, default=reference)
+
+    @function.defjvp
+    def _(primals, tangents):
+        return function(*primals), jax.jvp(reference, primals, tangents)[1]
+
+    return function
 
 
 def limit_instruction_set(name: str) -> None:
     """Makes products use no wider instructions than these; for tests."""
-    library = _library()
-    assert library is not None
-    library.gemma_limit_instruction_set(["portable", "avx2", "avx512-vnni"].index(name))
+    loaded = library()
+    assert loaded is not None
+    loaded.gemma_limit_instruction_set(["portable", "avx2", "avx512-vnni"].index(name))

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gemma.gm.typing import DType
+
 TILE, GROUP, SUPER = 16, 32, 8
 STEPS = 8  # of four columns to a group
 
@@ -28,7 +30,6 @@ class Code(enum.IntEnum):
 
     INTEGER = 0  # q itself
     NORMAL = 1  # the index of one of `NORMAL_LEVELS`, which is q
-    SPLIT = 2  # 8 bits: the high nibbles of all tiles lie before all low ones
 
 
 # The levels of nf4 in steps of 1/127, plus 128. They suit weights that are distributed
@@ -62,9 +63,9 @@ class PackedKind(NamedTuple):
 class Packed(NamedTuple):
     """The arrays of a packed weight, all bytes."""
 
-    values: np.ndarray  # [T, G, 64 P]; split: [2, T, G, 256]
+    values: np.ndarray  # [T, G, 64 P]
     scales: np.ndarray  # [T, G, 32], or 64 with a minimum in float16
-    supers: np.ndarray  # [T, S, 64]; S is 0 where scales stand alone; split: bounds
+    supers: np.ndarray  # [T, S, 64]; S is 0 where scales stand alone
 
 
 def packed_shapes(
@@ -74,12 +75,8 @@ def packed_shapes(
     tiles = math.ceil(num_rows / TILE)
     groups = math.ceil(num_columns / GROUP)
     values = (tiles, groups, TILE * GROUP * kind.bits // 8)
-    if kind.code is Code.SPLIT:
-        values = (2, tiles, groups, values[-1] // 2)
     scale_bytes = 64 if kind.scale is ScaleKind.HALF_MINIMUM else 32
     supers = math.ceil(groups / SUPER) if kind.has_supers else 0
-    if kind.code is Code.SPLIT:
-        supers = 1
     return values, (tiles, groups, scale_bytes), (tiles, supers, 64)
 
 
@@ -102,10 +99,7 @@ def pack(
     tiles, groups = q.shape[0] // TILE, q.shape[1] // GROUP
     steps = q.reshape(tiles, TILE, groups, STEPS, 4).transpose(0, 2, 3, 1, 4)
     steps = steps.reshape(tiles, groups, STEPS, 64)
-    if kind.code is Code.SPLIT:
-        values = np.stack([_nibbles(steps >> 4), _nibbles(steps & 0x0F)])
-        supers = _bounds(q[: len(scales)], scales)
-    elif kind.bits == 8:
+    if kind.bits == 8:
         values = steps
     else:
         values = np.concatenate(
@@ -147,18 +141,11 @@ def _lanes(rows: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(lanes).view(np.uint8)
 
 
-def _bounds(q: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """Returns how far a row's product can lie from that of its high nibbles alone.
-
-    By Cauchy and Schwarz, at most so many times the length of the activations: the
-    length of `scale * (low nibble - 7.5)`, and what two float32 sums over the groups
-    may be off by; see shortlist.h. float32 [N, 1, 1].
-    """
-    groups = scales.shape[1]
-    wide = scales.astype(np.float64)[:, :, None]
-    by_group = q.reshape(len(q), groups, GROUP).astype(np.float64)
-    rest = np.sqrt(np.square(wide * (by_group % 16 - 7.5)).sum((1, 2)))
-    whole = np.sqrt(np.square(wide * (by_group - 128)).sum((1, 2)))
-    rounding = 2 * (groups + 8) * 2.0**-24 * (whole + rest)
-    bound = np.nextafter((rest + rounding).astype(np.float32), np.float32(np.inf))
-    return bound[:, None, None]
+def empty_aligned(shape: tuple[int, ...], dtype: DType) -> np.ndarray:
+    """Returns an uninitialised array that JAX on CPU can adopt without a copy."""
+    alignment = 64  # XLA copies a host buffer that is less aligned
+    dtype = np.dtype(dtype)
+    num_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    buffer = np.empty(num_bytes + alignment, np.uint8)
+    begin = -buffer.ctypes.data % alignment
+    return buffer[begin : begin + num_bytes].view(dtype).reshape(shape)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
-from gemma.gm.kernels._library import available
+from gemma.gm.kernels._library import on_cpu
 from gemma.gm.kernels._packing import (
     NORMAL_LEVELS,
     STEPS,
@@ -49,13 +49,12 @@ def quantized_matmul(
     bit.
     """
     layouts = [weight[3:] for weight in weights]
-    arrays = [array for weight in weights for array in weight.arrays]
 
     def reference(x: Array, *arrays: Array) -> tuple[Array, ...]:
-        rebuilt = [
+        rebuilt = (
             PackedWeight(*arrays[3 * i : 3 * i + 3], *layout)
             for i, layout in enumerate(layouts)
-        ]
+        )
         return tuple(x @ dequantize(weight).T for weight in rebuilt)
 
     def call(x: Array, *arrays: Array) -> tuple[Array, ...]:
@@ -64,15 +63,12 @@ def quantized_matmul(
             for weight in weights
         )
         kinds = np.array([kind_numbers(weight.kind) for weight in weights], np.int64)
-        no_gain = jnp.zeros([0], jnp.float32)
         return jax.ffi.ffi_call(
             "gemma_quantized_matmul", outs, vmap_method="sequential"
-        )(x, no_gain, *arrays, kinds=kinds.reshape(-1), epsilon=np.float32(0))
+        )(x, *arrays, kinds=kinds.reshape(-1))
 
-    x = x.astype(jnp.float32)
-    if not available():
-        return reference(x, *arrays)
-    return jax.lax.platform_dependent(x, *arrays, cpu=call, default=reference)
+    arrays = (array for weight in weights for array in weight.arrays)
+    return on_cpu(call, reference)(x.astype(jnp.float32), *arrays)
 
 
 def kind_numbers(kind: PackedKind) -> tuple[int, int, int, int]:
@@ -85,18 +81,13 @@ def dequantize(weight: PackedWeight) -> Float[Array, "N K"]:
     return dequantize_rows(weight, jnp.arange(weight.num_rows, dtype=jnp.int32))
 
 
-def dequantize_rows(
-    weight: PackedWeight, rows: Int[Array, "N"]
-) -> Float[Array, "N K"]:
+def dequantize_rows(weight: PackedWeight, rows: Int[Array, "N"]) -> Float[Array, "N K"]:
     """Returns the values of some rows of a packed weight."""
     kind, scales = weight.kind, weight.scales
     T, G = scales.shape[:2]
     tile, lane = rows // TILE, rows % TILE
-    if kind.code is Code.SPLIT:
-        high, low = (_planes(plane, tile, lane) for plane in weight.values)
-        q = _low_bits(high) << 4 | _low_bits(low)
-    else:
-        q = _unpack(kind.bits, _planes(weight.values, tile, lane))
+    planes = weight.values.reshape(T, G, -1, TILE, 4)[tile, :, :, lane]  # [N, G, P, 4]
+    q = _unpack(kind.bits, planes)
     if kind.code is Code.NORMAL:
         q = jnp.asarray(NORMAL_LEVELS)[q]
     columns = (q.astype(jnp.float32) - kind.zero).reshape(len(rows), G, 2, 16)
@@ -108,14 +99,6 @@ def dequantize_rows(
         if kind.scale is ScaleKind.HALF_MINIMUM:
             w = w - halves[:, :, 1:, None]
     return w.reshape(len(rows), -1)[:, : weight.num_columns]
-
-
-def _planes(
-    values: UInt8[Array, "T G bytes"], tile: Array, lane: Array
-) -> UInt8[Array, "N G P 4"]:
-    """Returns the bytes of some rows."""
-    T, G = values.shape[:2]
-    return values.reshape(T, G, -1, TILE, 4)[tile, :, :, lane]
 
 
 def _scale_by_supers(

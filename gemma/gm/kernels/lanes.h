@@ -27,6 +27,7 @@ inline Lanes Subtract(Lanes a, Lanes b) { return _mm512_sub_ps(a, b); }
 inline Lanes Multiply(Lanes a, Lanes b) { return _mm512_mul_ps(a, b); }
 inline Lanes MultiplyAdd(Lanes a, Lanes b, Lanes c) { return _mm512_fmadd_ps(a, b, c); }
 inline Lanes Divide(Lanes a, Lanes b) { return _mm512_div_ps(a, b); }
+inline Lanes SquareRoot(Lanes a) { return _mm512_sqrt_ps(a); }
 inline Lanes Max(Lanes a, Lanes b) { return _mm512_max_ps(a, b); }
 inline Lanes Min(Lanes a, Lanes b) { return _mm512_min_ps(a, b); }
 inline Lanes Round(Lanes a) {
@@ -34,6 +35,13 @@ inline Lanes Round(Lanes a) {
 }
 // x * 2^n for whole n from -126 to 127.
 inline Lanes Scale(Lanes x, Lanes n) { return _mm512_scalef_ps(x, n); }
+
+// `x` where low <= at <= high, elsewhere `otherwise`.
+inline Lanes Between(Lanes low, Lanes at, Lanes high, Lanes x, Lanes otherwise) {
+  const __mmask16 inside = _mm512_cmp_ps_mask(low, at, _CMP_LE_OQ) &
+                           _mm512_cmp_ps_mask(at, high, _CMP_LE_OQ);
+  return _mm512_mask_blend_ps(inside, otherwise, x);
+}
 
 inline Lanes Load(const float* p) { return _mm512_loadu_ps(p); }
 inline void Store(float* p, Lanes x) { _mm512_storeu_ps(p, x); }
@@ -73,6 +81,7 @@ inline float Sum(Lanes x) {
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
+inline float Largest(Lanes x) { return _mm512_reduce_max_ps(x); }
 // The largest absolute value among both; NaN if there is one: floats without their sign
 // order like their bits, and NaN comes last.
 inline float LargestMagnitude(Lanes a, Lanes b) {
@@ -118,6 +127,9 @@ inline Lanes MultiplyAdd(const Lanes& a, const Lanes& b, const Lanes& c) {
 inline Lanes Divide(const Lanes& a, const Lanes& b) {
   return Each([&](int i) { return a.x[i] / b.x[i]; });
 }
+inline Lanes SquareRoot(const Lanes& a) {
+  return Each([&](int i) { return std::sqrt(a.x[i]); });
+}
 inline Lanes Max(const Lanes& a, const Lanes& b) {
   return Each([&](int i) { return a.x[i] > b.x[i] ? a.x[i] : b.x[i]; });
 }
@@ -136,6 +148,13 @@ inline Lanes Scale(const Lanes& x, const Lanes& n) {
     float power;
     std::memcpy(&power, &bits, 4);
     return x.x[i] * power;
+  });
+}
+
+inline Lanes Between(const Lanes& low, const Lanes& at, const Lanes& high, const Lanes& x,
+                     const Lanes& otherwise) {
+  return Each([&](int i) {
+    return low.x[i] <= at.x[i] && at.x[i] <= high.x[i] ? x.x[i] : otherwise.x[i];
   });
 }
 
@@ -190,6 +209,11 @@ inline float Sum(Lanes x) {
   }
   return x.x[0];
 }
+inline float Largest(const Lanes& x) {
+  float largest = x.x[0];
+  for (float lane : x.x) largest = largest > lane ? largest : lane;
+  return largest;
+}
 inline float LargestMagnitude(const Lanes& a, const Lanes& b) {
   int32_t largest = 0;
   for (int i = 0; i < 16; ++i) {
@@ -208,6 +232,9 @@ inline float LargestMagnitude(const Lanes& a, const Lanes& b) {
 
 #endif
 
+inline constexpr float kLaneNumbers[16] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                           8, 9, 10, 11, 12, 13, 14, 15};
+
 // e^x for x of at most 88, to two units in the last place; 0 below -87.
 //
 // x = n log 2 + r with |r| <= log(2) / 2; e^r by its series to the seventh power, whose
@@ -222,6 +249,13 @@ inline Lanes Exp(Lanes x) {
     sum = MultiplyAdd(sum, r, Splat(factor));
   }
   return Scale(sum, n);
+}
+
+// cap * tanh(x / cap), by tanh(y) = 1 - 2 / (e^2y + 1).
+inline Lanes Softcap(Lanes x, float cap) {
+  const Lanes twice = Min(Multiply(x, Splat(2.0f / cap)), Splat(80.0f));
+  const Lanes quotient = Divide(Splat(2.0f), Add(Exp(twice), Splat(1.0f)));
+  return Multiply(Subtract(Splat(1.0f), quotient), Splat(cap));
 }
 
 }  // namespace gemma::GEMMA_TARGET

@@ -41,7 +41,7 @@ ffi::Error MakeProduct(const Bytes& values, const Bytes& scales, const Bytes& su
   w.outputs = out.dimensions()[1];
   w.tiles = (w.outputs + kTile - 1) / kTile;
   w.groups = (columns + kGroup - 1) / kGroup;
-  product.routine = CurrentRoutines().find_product(kind);
+  product.routine = CurrentRoutines().find_kind(kind).product;
   product.out = out.typed_data();
   if (product.routine == nullptr) {
     return ffi::Error::InvalidArgument("unknown kind of weight");
@@ -54,15 +54,13 @@ ffi::Error MakeProduct(const Bytes& values, const Bytes& scales, const Bytes& su
   return ffi::Error::Success();
 }
 
-void QuantizeRows(ffi::ThreadPool& pool, const Floats& x, const Floats& gain,
-                  float epsilon, Activations& activations) {
+void QuantizeRows(ffi::ThreadPool& pool, const Floats& x, Activations& activations) {
   constexpr int64_t kRowsAPiece = 16;
   const int64_t rows = x.dimensions()[0], columns = x.dimensions()[1];
-  const float* gains = gain.element_count() > 0 ? gain.typed_data() : nullptr;
   activations.Resize(rows, columns);
   ParallelFor(pool, (rows + kRowsAPiece - 1) / kRowsAPiece, [&](int64_t piece) {
     const int64_t begin = piece * kRowsAPiece;
-    CurrentRoutines().quantize(x.typed_data(), gains, epsilon, columns, begin,
+    CurrentRoutines().quantize(x.typed_data(), columns, begin,
                                std::min(begin + kRowsAPiece, rows), activations);
   });
 }
@@ -74,8 +72,8 @@ void MultiplyTiles(const Product& product, const Activations& x, int64_t begin,
   for (int64_t row = 0; row < x.rows; row += kMaxRows) {
     const int64_t row_end = std::min(row + kMaxRows, x.rows);
     for (int64_t tile = begin; tile < end; ++tile) {
-      product.routine(w, x, product.starts.data(), tile, row, row_end, product.out,
-                      w.outputs);
+      float* out = product.out + row * w.outputs + tile * kTile;
+      product.routine(w, x, product.starts.data(), tile, row, row_end, out, w.outputs);
     }
   }
 }
@@ -100,12 +98,10 @@ void Cut(const std::vector<Product>& products, std::vector<Piece>& pieces) {
   }
 }
 
-// x: float32 [rows, columns]; gain: float32 [columns], or empty for no norm; then values,
-// scales and supers of each weight, bytes, as `Weight` has them. Results: float32
-// [rows, outputs] of each weight.
-ffi::Error QuantizedMatmul(ffi::ThreadPool pool, Floats x, Floats gain,
-                           ffi::RemainingArgs weights, ffi::RemainingRets outs,
-                           ffi::Span<const int64_t> kinds, float epsilon) {
+// x: float32 [rows, columns]; then values, scales and supers of each weight, bytes, as
+// `Weight` has them. Results: float32 [rows, outputs] of each weight.
+ffi::Error QuantizedMatmul(ffi::ThreadPool pool, Floats x, ffi::RemainingArgs weights,
+                           ffi::RemainingRets outs, ffi::Span<const int64_t> kinds) {
   // Kept from call to call: nothing is allocated in a step.
   thread_local Activations activations;
   thread_local std::vector<Product> products;
@@ -115,7 +111,7 @@ ffi::Error QuantizedMatmul(ffi::ThreadPool pool, Floats x, Floats gain,
     return ffi::Error::InvalidArgument("three arrays and four attributes a weight");
   }
   products.resize(count);
-  QuantizeRows(pool, x, gain, epsilon, activations);
+  QuantizeRows(pool, x, activations);
   for (size_t i = 0; i < count; ++i) {
     const auto values = weights.get<Bytes>(3 * i), scales = weights.get<Bytes>(3 * i + 1),
                supers = weights.get<Bytes>(3 * i + 2);
@@ -145,8 +141,6 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(gemma_quantized_matmul, gemma::QuantizedMatmul,
                               xla::ffi::Ffi::Bind()
                                   .Ctx<xla::ffi::ThreadPool>()
                                   .Arg<gemma::Floats>()
-                                  .Arg<gemma::Floats>()
                                   .RemainingArgs()
                                   .RemainingRets()
-                                  .Attr<xla::ffi::Span<const int64_t>>("kinds")
-                                  .Attr<float>("epsilon"));
+                                  .Attr<xla::ffi::Span<const int64_t>>("kinds"));

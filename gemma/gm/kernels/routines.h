@@ -6,18 +6,36 @@
 #pragma once
 
 #include "activations.h"
+#include "attention.h"
+#include "screen.h"
 #include "weight.h"
 
 namespace gemma {
 
 struct Routines {
-  // Quantizes rows [begin, end) of x [.., columns] into `out`. If `gain` is not null, each
-  // row is divided by its root mean square first and multiplied by 1 + gain.
-  void (*quantize)(const float* x, const float* gain, float epsilon, int64_t columns,
-                   int64_t begin, int64_t end, Activations& out);
+  // Quantizes rows [begin, end) of x [.., columns] into `out`.
+  void (*quantize)(const float* x, int64_t columns, int64_t begin, int64_t end,
+                   Activations& out);
 
-  // Returns the product for a kind of weight; null if there is no such kind.
-  TileProduct (*find_product)(const Kind& kind);
+  // Returns what there is for a kind of weight; null pointers if there is no such kind.
+  KindRoutines (*find_kind)(const Kind& kind);
+
+  // Bounds of the outputs of a tile, for rows [begin, end): the largest lower and the
+  // largest upper one among the sixteen; see screen.h.
+  void (*screen_tile)(const Screen& screen, const ScreenInput& x, int64_t tile,
+                      int64_t begin, int64_t end, float* lower, float* upper);
+
+  // out = x / rms(x) * (1 + gain), plus `residual` unless that is null; one row.
+  void (*rms_norm)(const float* x, const float* gain, const float* residual, float epsilon,
+                   int64_t columns, float* out);
+
+  // The parts of attention; see attention.h.
+  void (*prepare_head)(const float* x, const float* gain, const Rotation& rotation,
+                       const AttentionConfig& config, float factor, float* out);
+  void (*attend_few)(const Queries& queries, const Keys& keys,
+                     const AttentionConfig& config, Partial& out);
+  void (*attend_many)(const Queries& queries, const Keys* runs, int num_runs,
+                      const AttentionConfig& config, float* const* outs);
 };
 
 // Those of the widest instruction set that this processor has.

@@ -39,7 +39,6 @@ enum class ScaleKind : int32_t {
 enum class Code : int32_t {
   kInteger = 0,  // q itself
   kNormal = 1,   // one of 16 levels that suit normal numbers (nf4), in q + 128
-  kSplit = 2,    // 8 bits: all high nibbles lie before all low ones, see shortlist.h
 };
 
 struct Kind {
@@ -56,7 +55,7 @@ constexpr int64_t ScaleBytes(ScaleKind scale) {
 
 struct Weight {
   Kind kind;
-  const uint8_t* values;   // [tiles, groups, GroupBytes]; kSplit: [2, tiles, groups, 256]
+  const uint8_t* values;   // [tiles, groups, GroupBytes]
   const uint8_t* scales;   // kHalf: float16 [tiles, groups, 16]; kHalfMinimum: with a 2
                            // before the 16; else bytes [tiles, groups, 2, 16]: scale and
                            // minimum of a group, or scales of its two halves
@@ -66,12 +65,20 @@ struct Weight {
 
 struct Activations;
 
-// out[row, tile's 16 outputs] for rows [begin, end) of the activations, at most kMaxRows.
-// `out` points to the first output of the weight in the first row and has `stride` columns.
+// The outputs of a tile for rows [begin, end) of the activations, at most kMaxRows. `out` is
+// where the first row's go, those of the next row lie `stride` floats on.
 using TileProduct = void (*)(const Weight& w, const Activations& x, const int32_t* starts,
                              int64_t tile, int64_t begin, int64_t end, float* out,
                              int64_t stride);
 
 constexpr int64_t kMaxRows = 128;
+
+// The values of one group of a tile, [16, 32].
+using GroupValues = void (*)(const Weight& w, int64_t tile, int64_t group, float* out);
+
+struct KindRoutines {
+  TileProduct product;
+  GroupValues values;
+};
 
 }  // namespace gemma

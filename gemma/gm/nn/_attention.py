@@ -9,12 +9,12 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gemma.gm.kernels import HeadNorms, cached_attention
 from gemma.gm.math import (
     Keys,
     RopeTable,
     apply_rope,
     attention_mask,
-    blockwise_attention,
     dot_product_attention,
     rms_norm,
 )
@@ -69,38 +69,38 @@ def attention(
       cache: Keys and values of earlier tokens; None means that x is all there is.
       return_weights: Also return the softmax weights, cached keys first.
     """
-    q_BLNH, k_BLKH, v_BLKH = einsums(
-        "BLD,NHD->BLNH", x_BLD, (params["q"], params["k"], params["v"])
+    heads = einsums("BLD,NHD->BLNH", x_BLD, (params["q"], params["k"], params["v"]))
+    if cache is None or return_weights:
+        found = _look(params, config, heads, rope, new, cache)
+    else:
+        found = _look_quietly(params, config, heads, rope, new, cache)
+    x_BLD = einsum("BLNH,DNH->BLD", found.x, params["o"])
+    return AttentionOutput(
+        x_BLD, found.cache, found.weights if return_weights else None
     )
+
+
+def _look(
+    params: Params,
+    config: LayerConfig,
+    heads: tuple[Array, ...],
+    rope: RopeTable,
+    new: NewTokens,
+    cache: dict[str, Array] | None,
+) -> AttentionOutput:
+    """Returns what the queries find, and where: by the formula, over all keys at once."""
+    q_BLNH, k_BLKH, v_BLKH = heads
     if config.qk_norm:
         q_BLNH = rms_norm(q_BLNH, params["query_norm"], eps=config.norm_eps)
         k_BLKH = rms_norm(k_BLKH, params["key_norm"], eps=config.norm_eps)
     q_BLNH, k_BLKH = apply_rope(q_BLNH, rope), apply_rope(k_BLKH, rope)
-    new_keys = Keys(
+    keys = new_keys = Keys(
         k=k_BLKH.transpose(0, 2, 1, 3),
         v=v_BLKH.transpose(0, 2, 1, 3),
         positions=jnp.where(new.valid, new.positions, -1),
     )
     # Queries look at the cache as it was before, and at the new tokens themselves: a
     # ring may lose to the last tokens of a chunk what its first ones still need.
-    if cache is None or return_weights:
-        out_BLNH, weights = _look_anywhere(q_BLNH, config, new, new_keys, cache)
-    else:
-        out_BLNH, weights = _look_in_blocks(q_BLNH, config, new, new_keys, cache), None
-    if cache is not None:
-        cache = write(cache, new_keys, _after(new, out_BLNH))
-    x_BLD = einsum("BLNH,DNH->BLD", out_BLNH, params["o"])
-    return AttentionOutput(x_BLD, cache, weights if return_weights else None)
-
-
-def _look_anywhere(
-    q_BLNH: Float[Array, "B L N H"],
-    config: LayerConfig,
-    new: NewTokens,
-    keys: Keys,
-    cache: dict[str, Array] | None,
-) -> tuple[Float[Array, "B L N H"], Float[Array, "B N L S"]]:
-    """Returns what the queries find, and where, in one product over all keys."""
     if cache is not None:
         cached = read(cache, new, q_BLNH.dtype)
         keys = Keys(
@@ -108,8 +108,9 @@ def _look_anywhere(
             v=jnp.concatenate([cached.v, keys.v], axis=2),
             positions=jnp.concatenate([cached.positions, keys.positions], axis=1),
         )
+        cache = write(cache, new_keys, new)
     window = config.window if config.is_local else None
-    return dot_product_attention(
+    out_BLNH, weights = dot_product_attention(
         q_BLNH,
         keys.k,
         keys.v,
@@ -117,35 +118,30 @@ def _look_anywhere(
         scale=config.query_scale,
         softcap=config.attn_softcap,
     )
+    return AttentionOutput(out_BLNH, cache, weights)
 
 
-def _look_in_blocks(
-    q_BLNH: Float[Array, "B L N H"],
+def _look_quietly(
+    params: Params,
     config: LayerConfig,
+    heads: tuple[Array, ...],
+    rope: RopeTable,
     new: NewTokens,
-    keys: Keys,
     cache: dict[str, Array],
-) -> Float[Array, "B L N H"]:
+) -> AttentionOutput:
     """Returns what the queries find, reading only what is filled of the cache."""
-    return blockwise_attention(
-        q_BLNH,
-        new.positions,
-        keys,
-        read(cache, new, q_BLNH.dtype),
-        new.begin,
+    norms = None
+    if config.qk_norm:
+        norms = HeadNorms(params["query_norm"], params["key_norm"], config.norm_eps)
+    found = cached_attention(
+        *heads,
+        cache=(cache["k"], cache["v"]),
+        begin=new.begin,
+        end=new.end,
+        rope=rope,
+        norms=norms,
         window=config.window if config.is_local else None,
         scale=config.query_scale,
         softcap=config.attn_softcap,
     )
-
-
-def _after(new: NewTokens, x_BLNH: Float[Array, "B L N H"]) -> NewTokens:
-    """Returns `new`, made to depend on a value that comes after all reads of the cache.
-
-    XLA then writes the new keys and values in place. Otherwise it may write before it
-    reads, and copies the whole cache of the layer in each step. A barrier does not
-    help: XLA on CPU drops it before it decides about copies. The dependency is a
-    comparison that never holds.
-    """
-    never = x_BLNH[0, 0, 0, 0].astype(jnp.float32) < -3e38
-    return new._replace(valid=new.valid & ~never)
+    return AttentionOutput(found.out, {"k": found.k, "v": found.v}, None)

@@ -3,9 +3,12 @@
 Axes: B batch, L length, D model width.
 """
 
+import functools
+
 from jaxtyping import Array, Float
 
-from gemma.gm.math import RopeTable, rms_norm
+from gemma.gm.kernels import rms_norm
+from gemma.gm.math import RopeTable
 from gemma.gm.nn._attention import AttentionOutput, attention, attention_specs
 from gemma.gm.nn._cache import NewTokens
 from gemma.gm.nn._config import LayerConfig
@@ -39,25 +42,25 @@ def block(
     return_weights: bool,
 ) -> AttentionOutput:
     """Returns the residual stream after the layer, and what attention returned."""
-    eps = config.norm_eps
+    norm = functools.partial(rms_norm, eps=config.norm_eps)
 
     attended = attention(
         params["attn"],
         config,
-        rms_norm(x_BLD, params["pre_attention_norm"], eps=eps),
+        norm(x_BLD, params["pre_attention_norm"]),
         rope=rope,
         new=new,
         cache=cache,
         return_weights=return_weights,
     )
-    update_BLD = attended.x
     if config.post_norms:
-        update_BLD = rms_norm(update_BLD, params["post_attention_norm"], eps=eps)
-    x_BLD = x_BLD + update_BLD
+        x_BLD = norm(attended.x, params["post_attention_norm"], residual=x_BLD)
+    else:
+        x_BLD = x_BLD + attended.x
 
-    update_BLD = feedforward(
-        params["mlp"], rms_norm(x_BLD, params["pre_ffw_norm"], eps=eps)
-    )
+    update_BLD = feedforward(params["mlp"], norm(x_BLD, params["pre_ffw_norm"]))
     if config.post_norms:
-        update_BLD = rms_norm(update_BLD, params["post_ffw_norm"], eps=eps)
-    return attended._replace(x=x_BLD + update_BLD)
+        x_BLD = norm(update_BLD, params["post_ffw_norm"], residual=x_BLD)
+    else:
+        x_BLD = x_BLD + update_BLD
+    return attended._replace(x=x_BLD)

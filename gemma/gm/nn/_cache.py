@@ -11,9 +11,9 @@ Axes: B batch, L new tokens, S slots, K key/value heads, H head width.
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Int
 
-from gemma.gm.math import Keys
+from gemma.gm.math import Keys, put, slot_positions
 from gemma.gm.nn._config import LayerConfig, TransformerConfig
 from gemma.gm.typing import Cache, DType
 
@@ -63,30 +63,8 @@ def write(
     layer_cache: dict[str, Array], keys: Keys, new: NewTokens
 ) -> dict[str, Array]:
     """Returns the cache of a layer with the keys and values of new tokens."""
+    where = {"positions": new.positions, "valid": new.valid, "end": new.end}
     return {
-        "k": _put(layer_cache["k"], keys.k, new),
-        "v": _put(layer_cache["v"], keys.v, new),
+        "k": put(layer_cache["k"], keys.k, **where),
+        "v": put(layer_cache["v"], keys.v, **where),
     }
-
-
-def slot_positions(end: Int[Array, "B"], slots: int) -> Int[Array, "B S"]:
-    """Returns the position that each slot holds: the newest that falls on it, or -1."""
-    last = end[:, None] - 1
-    slot = jnp.arange(slots, dtype=jnp.int32)[None, :]
-    return jnp.maximum(last - (last - slot) % slots, -1)
-
-
-def _put(
-    slots_BKSH: Float[Array, "B K S H"],
-    new_BKLH: Float[Array, "B K L H"],
-    new: NewTokens,
-) -> Float[Array, "B K S H"]:
-    """Puts each token into its slot; only the newest of those that share one."""
-    B, K, S, _ = slots_BKSH.shape
-    kept = new.valid & (new.positions >= new.end[:, None] - S)
-    slot_BL = jnp.where(kept, new.positions % S, S)  # slot S is outside: dropped
-    row = jnp.arange(B)[:, None, None]
-    head = jnp.arange(K)[None, :, None]
-    return slots_BKSH.at[row, head, slot_BL[:, None, :]].set(
-        new_BKLH.astype(slots_BKSH.dtype), mode="drop"
-    )

@@ -8,6 +8,7 @@ import math
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from gemma.gm.kernels import Screen, Shortlist, shortlist
 from gemma.gm.math import softcap
 from gemma.gm.nn._config import TransformerConfig
 from gemma.gm.typing import DType, Params
@@ -40,3 +41,30 @@ def unembed(
     if config.final_softcap is not None:
         logits = softcap(logits, config.final_softcap)
     return logits.reshape(*x.shape[:-1], -1)
+
+
+def unembed_largest(
+    params: Params,
+    config: TransformerConfig,
+    x: Float[Array, "B D"],
+    screen: Screen,
+    *,
+    bias: Float[Array, "V"],
+    wanted: Int[Array, "B"],
+    capacity: int,
+) -> Shortlist:
+    """Returns the largest logits plus bias; see `kernels.shortlist`."""
+    found = shortlist(
+        x,
+        params["input_embedding"].packed,
+        screen,
+        bias=bias,
+        wanted=wanted,
+        capacity=capacity,
+        softcap=config.final_softcap,
+    )
+    logits = found.outputs
+    if config.final_softcap is not None:
+        logits = softcap(logits, config.final_softcap)
+    logits = jnp.where(found.ids < 0, -jnp.inf, logits + bias[found.ids])
+    return Shortlist(found.ids, logits)

@@ -5,17 +5,23 @@ Axes: B batch, L length, S keys, D model width, N query heads, V vocabulary.
 
 import dataclasses
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from gemma.gm.math import RopeTable, rms_norm, rope_table
+from gemma.gm.kernels import Screen, Shortlist, rms_norm
+from gemma.gm.math import RopeTable, rope_table
 from gemma.gm.nn._block import block, block_specs
 from gemma.gm.nn._cache import NewTokens, init_cache
 from gemma.gm.nn._config import LayerConfig, TransformerConfig
-from gemma.gm.nn._embedder import embed, embedder_specs, unembed
+from gemma.gm.nn._embedder import (
+    embed,
+    embedder_specs,
+    unembed,
+    unembed_largest,
+)
 from gemma.gm.typing import Cache, DType, Params
 from gemma.gm.weights import ParamSpec, init_params
 
@@ -37,6 +43,22 @@ class Output(NamedTuple):
     """
 
     logits: Float[Array, "..."]
+    cache: Cache | None = None
+    hidden_states: tuple[Float[Array, "B L D"], ...] | None = None
+    attention_weights: tuple[Float[Array, "B N L S"], ...] | None = None
+
+
+class Features(NamedTuple):
+    """What `Transformer.features` returns.
+
+    Attributes:
+      x: [B, L, D], or [B, D] with `last_only`: the last hidden state, normalised.
+      cache: As in `Output`.
+      hidden_states: As in `Output`.
+      attention_weights: As in `Output`.
+    """
+
+    x: Float[Array, "..."]
     cache: Cache | None = None
     hidden_states: tuple[Float[Array, "B L D"], ...] | None = None
     attention_weights: tuple[Float[Array, "B N L S"], ...] | None = None
@@ -98,6 +120,22 @@ class Transformer:
         )
 
     def apply(
+        self, variables: Params, tokens: Int[Array, "B L"], **options: Any
+    ) -> Output:
+        """Runs the model over tokens, to the logits.
+
+        The logits of a whole prompt take 4 V bytes a token: 1 MB a token with 262,144
+        entries. `last_only` leaves all but one of each row out.
+
+        Args:
+          variables: `{"params": params}`.
+          tokens: Token ids.
+          **options: See `features`.
+        """
+        found = self.features(variables, tokens, **options)
+        return Output(self.logits(variables, found.x), *found[1:])
+
+    def features(
         self,
         variables: Params,
         tokens: Int[Array, "B L"],
@@ -108,8 +146,8 @@ class Transformer:
         last_only: bool = False,
         return_hidden_states: bool = False,
         return_attention_weights: bool = False,
-    ) -> Output:
-        """Runs the model over tokens.
+    ) -> Features:
+        """Runs the model over tokens, to the vectors from which logits are made.
 
         Args:
           variables: `{"params": params}`.
@@ -118,8 +156,7 @@ class Transformer:
             the cache holds, padding not counted. With a cache they must do so.
           mask: False for padding, which nothing sees. With a cache, padding comes last.
           cache: Keys and values of the tokens before; must have room for these.
-          last_only: Return logits of each row's last real token only. The logits of a
-            whole prompt take 4 V bytes a token: 1 MB a token with 262,144 entries.
+          last_only: Return each row's last real token only.
           return_hidden_states: Also return the residual stream.
           return_attention_weights: Also return where each layer looked.
         """
@@ -149,12 +186,47 @@ class Transformer:
 
         x_BLD = rms_norm(x_BLD, params["final_norm"], eps=config.norm_eps)
         hidden[-1] = x_BLD
-        head_input = _last_valid(x_BLD, new.valid) if last_only else x_BLD
-        return Output(
-            logits=unembed(params["embedder"], config, head_input),
+        return Features(
+            x=_last_valid(x_BLD, new.valid) if last_only else x_BLD,
             cache=None if cache is None else new_cache,
             hidden_states=tuple(hidden) if return_hidden_states else None,
             attention_weights=tuple(weights) if return_attention_weights else None,
+        )
+
+    def logits(
+        self, variables: Params, x: Float[Array, "*B D"]
+    ) -> Float[Array, "*B V"]:
+        """Returns the logits of vectors that `features` made, in float32."""
+        return unembed(variables["params"]["embedder"], self.config, x)
+
+    def largest_logits(
+        self,
+        variables: Params,
+        x: Float[Array, "B D"],
+        screen: Screen,
+        *,
+        bias: Float[Array, "V"],
+        wanted: Int[Array, "B"],
+        capacity: int,
+    ) -> Shortlist:
+        """Returns the largest logits, those of `logits`, without computing them all.
+
+        Args:
+          variables: `{"params": params}`, with a packed embedding table.
+          x: Vectors that `features` made.
+          screen: The outline of the table.
+          bias: Added to the logits.
+          wanted: How many of each row, 1 to `capacity`.
+          capacity: The most that are returned.
+        """
+        return unembed_largest(
+            variables["params"]["embedder"],
+            self.config,
+            x,
+            screen,
+            bias=bias,
+            wanted=wanted,
+            capacity=capacity,
         )
 
 

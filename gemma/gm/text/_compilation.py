@@ -4,11 +4,13 @@ import jax
 import jax.numpy as jnp
 
 from gemma.gm import hub
+from gemma.gm.kernels import Screen, make_screen, screens_are_used
 from gemma.gm.nn import Transformer, TransformerConfig
-from gemma.gm.text._decode import decode_step, first_tokens
-from gemma.gm.text._prefill import last_chunk
+from gemma.gm.text._decode import Choice, decode_step, first_tokens
+from gemma.gm.text._prefill import feed_chunk
 from gemma.gm.text._sampling import Sampling, stack
 from gemma.gm.typing import DType, Params
+from gemma.gm.weights import QuantizedArray
 
 # As fast per token as longer chunks on a CPU, and short prompts waste less of it.
 PREFILL_CHUNK_LENGTH = 128
@@ -55,17 +57,35 @@ def compile_ahead(
             dtype=model.activation_dtype(params),
         )
     )
-    logits = shape((1, model.config.vocab_size), jnp.float32)
-    bias = shape((model.config.vocab_size,), jnp.float32)
-    sampling = jax.eval_shape(lambda: stack([Sampling()], [0]))
+    x = shape((1, model.config.embed_dim), model.activation_dtype(params))
+    choice = Choice(
+        sampling=jax.eval_shape(lambda: stack([Sampling()], [0])),
+        bias=shape((model.config.vocab_size,), jnp.float32),
+        screen=screen_struct(params),
+    )
     tokens, active = shape((1,), jnp.int32), shape((1,), jnp.bool_)
     chunk = (1, chunk_length)
     chunk_tokens, chunk_mask = shape(chunk, jnp.int32), shape(chunk, jnp.bool_)
     for program in (
-        last_chunk.lower(
-            model, params, cache, chunk_tokens, chunk_mask, logits, active
-        ),
-        first_tokens.lower(logits, cache, sampling, bias),
-        decode_step.lower(model, params, cache, tokens, active, sampling, bias),
+        feed_chunk.lower(model, params, cache, chunk_tokens, chunk_mask, x, active),
+        first_tokens.lower(model, params, x, cache, choice),
+        decode_step.lower(model, params, cache, tokens, active, choice),
     ):
         program.compile()
+
+
+def head_screen(params: Params) -> Screen | None:
+    """Returns the outline of a packed head, where there are kernels to use it."""
+    table = params["embedder"]["input_embedding"]
+    return make_screen(table.packed) if isinstance(table, QuantizedArray) else None
+
+
+def screen_struct(params: Params) -> Screen | None:
+    """Returns what `head_screen` would, as shapes."""
+    table = params["embedder"]["input_embedding"]
+    if not (isinstance(table, QuantizedArray) and screens_are_used()):
+        return None
+    tiles, groups = table.scales.shape[:2]
+    return Screen(
+        *(jax.ShapeDtypeStruct((tiles, groups, n), jnp.uint8) for n in (256, 32))
+    )

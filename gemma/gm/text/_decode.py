@@ -1,16 +1,25 @@
 """One more token for each row: the only decode step in the repository.
 
-Axes: B batch, V vocabulary.
+Axes: B batch, D model width, V vocabulary.
 """
 
 import functools
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from gemma.gm.kernels import Screen
 from gemma.gm.nn import Transformer
-from gemma.gm.text._sampling import SamplingArrays, next_tokens
+from gemma.gm.text._sampling import (
+    SHORTLIST,
+    SamplingArrays,
+    choose_among,
+    needs_few,
+    next_tokens,
+    num_wanted,
+)
 from gemma.gm.typing import Cache, Params
 
 
@@ -19,24 +28,41 @@ class Decoded(NamedTuple):
 
     Attributes:
       tokens: The token chosen for each row; not in the cache yet.
-      logits: What it was chosen from, forbidden tokens at -inf.
+      logits: What it was chosen from, forbidden tokens at -inf; None if not asked for.
       cache: The cache, with the tokens that the step was given.
     """
 
     tokens: Int[Array, "B"]
-    logits: Float[Array, "B V"]
+    logits: Float[Array, "B V"] | None
     cache: Cache
 
 
-@functools.partial(jax.jit, static_argnames="model", donate_argnames="cache")
+class Choice(NamedTuple):
+    """How the next tokens are chosen.
+
+    Attributes:
+      sampling: How each row draws.
+      bias: Added to the logits; -inf forbids a token.
+      screen: The outline of a packed head, if there is one.
+    """
+
+    sampling: SamplingArrays
+    bias: Float[Array, "V"]
+    screen: Screen | None
+
+
+@functools.partial(
+    jax.jit, static_argnames=("model", "with_logits"), donate_argnames="cache"
+)
 def decode_step(
     model: Transformer,
     params: Params,
     cache: Cache,
     tokens: Int[Array, "B"],
     active: Bool[Array, "B"],
-    sampling: SamplingArrays,
-    bias: Float[Array, "V"],
+    choice: Choice,
+    *,
+    with_logits: bool = False,
 ) -> Decoded:
     """Feeds each row its last token and chooses the next one.
 
@@ -46,37 +72,65 @@ def decode_step(
       cache: Given away: only the returned one may be used afterwards.
       tokens: The token that each row chose last.
       active: False for rows that have ended: their cache stays as it is.
-      sampling: How each row draws.
-      bias: Added to the logits; -inf forbids a token.
+      choice: How the next tokens are chosen.
+      with_logits: Also return all logits.
     """
-    out = model.apply(
+    found = model.features(
         {"params": params},
         tokens[:, None],
         mask=active[:, None],
         cache=cache,
         last_only=True,
     )
-    assert out.cache is not None
-    return _choose(out.logits, out.cache, sampling, bias)
+    assert found.cache is not None
+    return _choose(model, params, found.x, found.cache, choice, with_logits)
 
 
-@functools.partial(jax.jit, donate_argnames=("logits", "cache"))
+@functools.partial(
+    jax.jit, static_argnames=("model", "with_logits"), donate_argnames="cache"
+)
 def first_tokens(
-    logits: Float[Array, "B V"],
+    model: Transformer,
+    params: Params,
+    x: Float[Array, "B D"],
     cache: Cache,
-    sampling: SamplingArrays,
-    bias: Float[Array, "V"],
+    choice: Choice,
+    *,
+    with_logits: bool = False,
 ) -> Decoded:
-    """Chooses the tokens that follow the prompts, from the logits of prefill."""
-    return _choose(logits, cache, sampling, bias)
+    """Chooses the tokens that follow the prompts, from what prefill returns."""
+    return _choose(model, params, x, cache, choice, with_logits)
 
 
 def _choose(
-    logits: Float[Array, "B V"],
+    model: Transformer,
+    params: Params,
+    x: Float[Array, "B D"],
     cache: Cache,
-    sampling: SamplingArrays,
-    bias: Float[Array, "V"],
+    choice: Choice,
+    with_logits: bool,
 ) -> Decoded:
-    logits = logits + bias[None, :]
-    tokens = next_tokens(logits, sampling, cache["end"])
-    return Decoded(tokens=tokens, logits=logits, cache=cache)
+    variables, positions = {"params": params}, cache["end"]
+    sampling, bias, screen = choice
+
+    def from_all() -> tuple[Array, Array]:
+        logits = model.logits(variables, x) + bias[None, :]
+        return next_tokens(logits, sampling, positions), logits
+
+    def from_few() -> Array:
+        assert screen is not None
+        few = model.largest_logits(
+            variables,
+            x,
+            screen,
+            bias=bias,
+            wanted=num_wanted(sampling),
+            capacity=SHORTLIST,
+        )
+        return choose_among(few, sampling, positions)
+
+    if with_logits or screen is None:
+        tokens, logits = from_all()
+        return Decoded(tokens, logits if with_logits else None, cache)
+    tokens = jax.lax.cond(jnp.all(needs_few(sampling)), from_few, lambda: from_all()[0])
+    return Decoded(tokens, None, cache)

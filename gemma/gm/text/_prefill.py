@@ -1,6 +1,6 @@
 """The prompt goes into the cache, in chunks of one size.
 
-Axes: B batch, L prompt length, C chunk length, V vocabulary.
+Axes: B batch, L prompt length, C chunk length, D model width.
 """
 
 import functools
@@ -22,7 +22,7 @@ def prefill(
     prompts: Sequence[Sequence[int]],
     *,
     chunk_length: int,
-) -> tuple[Float[Array, "B V"], Cache]:
+) -> tuple[Float[Array, "B D"], Cache]:
     """Writes the prompts behind what the cache holds.
 
     The length of the prompts never recompiles: each call of the model takes a chunk.
@@ -35,20 +35,17 @@ def prefill(
       chunk_length: Tokens of each row in one call.
 
     Returns:
-      The logits after the last token of each prompt, and the cache.
+      The model's features of the last token of each prompt, and the cache.
     """
     lengths = np.array([len(prompt) for prompt in prompts])
-    logits = jnp.zeros([len(prompts), model.config.vocab_size], jnp.float32)
+    x = jnp.zeros(
+        [len(prompts), model.config.embed_dim], model.activation_dtype(params)
+    )
     for begin in range(0, max(lengths), chunk_length):
         tokens, mask = _cut_chunk(prompts, begin, chunk_length)
         ends_here = (lengths > begin) & (lengths <= begin + chunk_length)
-        if ends_here.any():
-            logits, cache = last_chunk(
-                model, params, cache, tokens, mask, logits, ends_here
-            )
-        else:
-            cache = inner_chunk(model, params, cache, tokens, mask)
-    return logits, cache
+        x, cache = feed_chunk(model, params, cache, tokens, mask, x, ends_here)
+    return x, cache
 
 
 def _cut_chunk(
@@ -64,33 +61,18 @@ def _cut_chunk(
 
 
 @functools.partial(jax.jit, static_argnames="model", donate_argnames="cache")
-def inner_chunk(
+def feed_chunk(
     model: Transformer,
     params: Params,
     cache: Cache,
     tokens: Int[Array, "B C"],
     mask: Bool[Array, "B C"],
-) -> Cache:
-    # Nobody uses the logits, so XLA leaves the head out.
-    out = model.apply(
-        {"params": params}, tokens, mask=mask, cache=cache, last_only=True
-    )
-    assert out.cache is not None
-    return out.cache
-
-
-@functools.partial(jax.jit, static_argnames="model", donate_argnames="cache")
-def last_chunk(
-    model: Transformer,
-    params: Params,
-    cache: Cache,
-    tokens: Int[Array, "B C"],
-    mask: Bool[Array, "B C"],
-    logits: Float[Array, "B V"],
+    x: Float[Array, "B D"],
     ends_here: Bool[Array, "B"],
-) -> tuple[Float[Array, "B V"], Cache]:
-    out = model.apply(
+) -> tuple[Float[Array, "B D"], Cache]:
+    """Returns the features of the prompts that end in this chunk, and the cache."""
+    found = model.features(
         {"params": params}, tokens, mask=mask, cache=cache, last_only=True
     )
-    assert out.cache is not None
-    return jnp.where(ends_here[:, None], out.logits, logits), out.cache
+    assert found.cache is not None
+    return jnp.where(ends_here[:, None], found.x, x), found.cache

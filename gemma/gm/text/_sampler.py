@@ -25,8 +25,9 @@ from gemma.gm.text._compilation import (
     compile_ahead,
     default_cache_length,
     enable_compilation_cache,
+    head_screen,
 )
-from gemma.gm.text._decode import Decoded, decode_step, first_tokens
+from gemma.gm.text._decode import Choice, Decoded, decode_step, first_tokens
 from gemma.gm.text._generation import Generation, GrowingRow, Piece, TokenLogprobs
 from gemma.gm.text._prefill import prefill
 from gemma.gm.text._prompts import Prompt, as_batch, encode_prompt
@@ -87,6 +88,7 @@ class Sampler:
                 f"model's embedding has {model.config.vocab_size:,} rows: they do not "
                 "belong together."
             )
+        self._screen = head_screen(params)
 
     @classmethod
     def from_pretrained(
@@ -246,10 +248,12 @@ class Sampler:
             cache_length=self.cache_length,
             dtype=model.activation_dtype(params),
         )
-        logits, cache = prefill(
+        choice = Choice(sampling, bias, self._screen)
+        with_logits = num_logprobs is not None
+        x, cache = prefill(
             model, params, cache, prompts, chunk_length=self.prefill_chunk_length
         )
-        decoded = first_tokens(logits, cache, sampling, bias)
+        decoded = first_tokens(model, params, x, cache, choice, with_logits=with_logits)
         room = max(row.room for row in rows)
         while True:
             active = np.array([row.finish_reason is None for row in rows])
@@ -259,7 +263,13 @@ class Sampler:
                 # Dispatched before the host looks at the tokens made: the device never
                 # waits for the host. At an early end, this last step is for nothing.
                 decoded = decode_step(
-                    model, params, made.cache, made.tokens, active, sampling, bias
+                    model,
+                    params,
+                    made.cache,
+                    made.tokens,
+                    active,
+                    choice,
+                    with_logits=with_logits,
                 )
             yield from _push(rows, made, active, num_logprobs)
             if all(row.finish_reason is not None for row in rows):

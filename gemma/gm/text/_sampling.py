@@ -19,9 +19,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, UInt32
+from jaxtyping import Array, Bool, Float, Int, Num, UInt32
+
+from gemma.gm.kernels import Shortlist, largest
 
 _BLOCK = 512
+# Rows with a top-k of so many are served from a shortlist with room for so many: finding
+# more than a few takes longer than computing all.
+_FEW, SHORTLIST = 8, 32
 # Colder is greedy and hotter is even, to the last bit; float32 holds no more.
 _COLDEST, _HOTTEST = 1e-30, 1e30
 
@@ -98,14 +103,48 @@ def next_tokens(
       positions: The place that each token will take in its sequence. A draw depends on
         the row's seed and this place alone, never on the rest of the batch.
     """
+    draws, is_short = sampling.temperature > 0, needs_few(sampling)
     best = _argmax(logits)
-    return jax.lax.cond(
-        jnp.any(sampling.temperature > 0),
-        lambda: jnp.where(
-            sampling.temperature > 0, _draw_tokens(logits, sampling, positions), best
-        ),
+
+    def few() -> Array:
+        return choose_among(
+            largest(logits, bias=jnp.zeros_like(logits[0]), capacity=SHORTLIST),
+            sampling,
+            positions,
+        )
+
+    # Rows that need few logits get the bits that they would get from a shortlist.
+    drawn = jax.lax.cond(jnp.any(draws & is_short), few, lambda: best)
+    drawn = jax.lax.cond(
+        jnp.any(~is_short),
+        lambda: jnp.where(is_short, drawn, _draw_tokens(logits, sampling, positions)),
+        lambda: drawn,
+    )
+    return jnp.where(draws, drawn, best)
+
+
+def needs_few(sampling: SamplingArrays) -> Bool[Array, "B"]:
+    """Returns which rows look at their largest logits only: see `num_wanted`."""
+    return (sampling.temperature == 0) | (sampling.top_k <= _FEW)
+
+
+def num_wanted(sampling: SamplingArrays) -> Int[Array, "B"]:
+    """Returns how many of the largest logits such rows need."""
+    return jnp.where(sampling.temperature == 0, 1, jnp.minimum(sampling.top_k, _FEW))
+
+
+def choose_among(
+    few: Shortlist, sampling: SamplingArrays, positions: Int[Array, "B"]
+) -> Int[Array, "B"]:
+    """Returns the next token of each row that needs few logits, from these."""
+    draws = sampling.temperature > 0
+    best = _argmax(few.outputs)
+    place = jax.lax.cond(
+        jnp.any(draws),
+        lambda: jnp.where(draws, _draw_tokens(few.outputs, sampling, positions), best),
         lambda: best,
     )
+    return jnp.maximum(_pick(few.ids, place), 0)
 
 
 def _argmax(x_BV: Float[Array, "B V"]) -> Int[Array, "B"]:
@@ -214,7 +253,7 @@ def _first_above(sums: Float[Array, "B n"], target: Float[Array, "B"]) -> Array:
     return jnp.minimum(jnp.sum(sums <= target[:, None], axis=1, dtype=jnp.int32), last)
 
 
-def _pick(values: Float[Array, "B n"], index: Int[Array, "B"]) -> Float[Array, "B"]:
+def _pick(values: Num[Array, "B n"], index: Int[Array, "B"]) -> Num[Array, "B"]:
     return jnp.take_along_axis(values, index[:, None], axis=1)[:, 0]
 
 

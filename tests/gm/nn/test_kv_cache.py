@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemma.gm.math import Keys
+from gemma.gm.math import Keys, slot_positions
 from gemma.gm.nn import Transformer, gemma2_config
-from gemma.gm.nn._cache import NewTokens, slot_positions, write
-from gemma.gm.text._decode import decode_step
-from gemma.gm.text._prefill import inner_chunk, last_chunk
+from gemma.gm.nn._cache import NewTokens, write
+from gemma.gm.text._decode import Choice, decode_step
+from gemma.gm.text._prefill import feed_chunk
 from gemma.gm.text._sampling import Sampling, stack
 
 counts = st.lists(st.integers(0, 7), max_size=8)
@@ -115,26 +115,18 @@ def shape(dims, dtype=jnp.float32):
 def compile_decode(model, params, cache):
     sampling = jax.eval_shape(lambda: stack([Sampling()] * BATCH, [0] * BATCH))
     tokens, active = shape((BATCH,), jnp.int32), shape((BATCH,), jnp.bool_)
-    lowered = decode_step.lower(
-        model, params, cache, tokens, active, sampling, shape((480,))
-    )
-    return lowered.compile()
+    choice = Choice(sampling, shape((480,)), None)
+    return decode_step.lower(model, params, cache, tokens, active, choice).compile()
 
 
-def compile_inner(model, params, cache):
+def compile_prefill(model, params, cache):
     tokens, mask = shape((BATCH, 8), jnp.int32), shape((BATCH, 8), jnp.bool_)
-    return inner_chunk.lower(model, params, cache, tokens, mask).compile()
-
-
-def compile_last(model, params, cache):
-    tokens, mask = shape((BATCH, 8), jnp.int32), shape((BATCH, 8), jnp.bool_)
-    logits, ends_here = shape((BATCH, 480)), shape((BATCH,), jnp.bool_)
-    lowered = last_chunk.lower(model, params, cache, tokens, mask, logits, ends_here)
-    return lowered.compile()
+    x, ends_here = shape((BATCH, 16)), shape((BATCH,), jnp.bool_)
+    return feed_chunk.lower(model, params, cache, tokens, mask, x, ends_here).compile()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [compile_decode, compile_inner, compile_last])
+@pytest.mark.parametrize("make", [compile_decode, compile_prefill])
 def test_the_cache_is_written_in_place(make, large_cache):
     """A copy of the cache of each layer would make each step as slow as it is long."""
     model = large_cache[0]

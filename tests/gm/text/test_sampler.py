@@ -13,7 +13,7 @@ from tolerances import assert_close
 from gemma import gm
 from gemma.gm.text import Generation, Sampler, Sampling
 from gemma.gm.text._decode import decode_step, first_tokens
-from gemma.gm.text._prefill import inner_chunk, last_chunk
+from gemma.gm.text._prefill import feed_chunk
 
 DATA = Path(__file__).parents[2] / "data"
 PROMPT = "The rain is on the roof"
@@ -380,8 +380,10 @@ def test_sampler_of_a_folder(sampler, tmp_path):
 @pytest.mark.slow
 def test_no_prompt_and_no_option_compiles_anew(sampler):
     """A length, a number of tokens or an option is data, not a program."""
-    programs = [inner_chunk, last_chunk, first_tokens, decode_step]
+    programs = [feed_chunk, first_tokens, decode_step]
+    # With log-probabilities and without are two programs.
     sampler.generate([20] * 20, max_new_tokens=3)
+    sampler.generate([20] * 20, max_new_tokens=3, num_logprobs=0)
     compiled = [program._cache_size() for program in programs]
     for length in (1, 2, 7, 8, 9, 16, 17, 30, 44):
         sampler.generate([20] * length, max_new_tokens=1 + length % 4, seed=length)

@@ -1,0 +1,103 @@
+"""The largest outputs of a weight, exactly, while most of it is read through a screen.
+
+shortlist.cc says how.
+
+Axes: R rows, K columns, V outputs, C capacity.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from gemma.gm import math
+from gemma.gm.kernels._library import on_cpu
+from gemma.gm.kernels._quantized_matmul import (
+    PackedWeight,
+    dequantize,
+    kind_numbers,
+)
+from gemma.gm.kernels._screen import Screen
+
+
+class Shortlist(NamedTuple):
+    """Outputs that include the largest, by ascending id.
+
+    Attributes:
+      ids: Which outputs; -1 fills up.
+      outputs: Theirs, as in the full product; what fills up is -inf.
+    """
+
+    ids: Int[Array, "R C"]
+    outputs: Float[Array, "R C"]
+
+
+def shortlist(
+    x: Float[Array, "R K"],
+    weight: PackedWeight,
+    screen: Screen,
+    *,
+    bias: Float[Array, "V"],
+    wanted: Int[Array, "R"],
+    capacity: int,
+    softcap: float | None = None,
+) -> Shortlist:
+    """Returns the `wanted` largest of `x w^T`, and perhaps some that follow.
+
+    Args:
+      x: Activations.
+      weight: A packed weight.
+      screen: Its outline.
+      bias: Added to the outputs when they are compared.
+      wanted: How many, 1 to `capacity`.
+      capacity: The most that are returned. Of more outputs that tie with the last
+        wanted one, the first.
+      softcap: Cap on the outputs when they are compared, before the bias.
+
+    Returns:
+      The outputs themselves, without softcap and bias.
+    """
+    layout = weight[3:]
+
+    def call(x: Array, *arrays: Array) -> Shortlist:
+        shape = (x.shape[0], capacity)
+        outs = tuple(jax.ShapeDtypeStruct(shape, d) for d in (jnp.int32, jnp.float32))
+        search = jax.ffi.ffi_call("gemma_shortlist", outs, vmap_method="sequential")
+        found = search(
+            x,
+            *arrays,
+            kind=np.array(kind_numbers(weight.kind), np.int64),
+            softcap=np.float32(softcap or 0.0),
+        )
+        return Shortlist(*found)
+
+    def reference(x, *arrays) -> Shortlist:
+        w = dequantize(PackedWeight(*arrays[:3], *layout))
+        bias, _ = arrays[5:]  # as many are returned as there is room for
+        return largest(x @ w.T, bias=bias, capacity=capacity, softcap=softcap)
+
+    arrays = (*weight.arrays, *screen, bias, wanted)
+    return on_cpu(call, reference)(x.astype(jnp.float32), *arrays)
+
+
+def largest(
+    outputs: Float[Array, "R V"],
+    *,
+    bias: Float[Array, "V"],
+    capacity: int,
+    softcap: float | None = None,
+) -> Shortlist:
+    """Returns the largest of outputs that are all there."""
+    ranks = outputs if softcap is None else math.softcap(outputs, softcap)
+    num = min(capacity, outputs.shape[1])
+    _, ids = jax.lax.top_k(ranks + bias[None, :], num)
+    ids = jnp.sort(ids, axis=1)
+    room = ((0, 0), (0, capacity - num))
+    return Shortlist(
+        jnp.pad(ids, room, constant_values=-1),
+        jnp.pad(
+            jnp.take_along_axis(outputs, ids, axis=1), room, constant_values=-jnp.inf
+        ),
+    )

@@ -1,0 +1,54 @@
+// Attention of new tokens over a key/value cache and over themselves: what the threads
+// hand to the inner loops.
+//
+// All queries that look at one key/value head of one row of the batch are rows of a
+// matrix: G query heads for each of the new tokens, row l * G + g. Keys lie in runs of
+// consecutive positions that are contiguous in memory.
+#pragma once
+
+#include <cstdint>
+
+namespace gemma {
+
+struct AttentionConfig {
+  int64_t width;    // of a head, H
+  int64_t window;   // keys that a query sees, its own included
+  float softcap;    // of the scores; 0 for none
+  float epsilon;    // of the norms
+};
+
+// Cosines and sines of one token's rotation, half a head wide.
+struct Rotation {
+  const float* cos;
+  const float* sin;
+};
+
+struct Queries {
+  const float* q;          // [rows, width], normalised, rotated and scaled
+  const float* positions;  // [rows]
+  int64_t rows;
+};
+
+struct Keys {
+  const float* k;  // [count, width]
+  const float* v;  // [count, width]
+  int64_t first;   // position of the first
+  int64_t count;
+};
+
+// A softmax-weighted sum over some of the keys: total / mass, scaled by e^-peak.
+struct Partial {
+  float* peak;   // [rows]
+  float* mass;   // [rows]
+  float* total;  // [rows, width]
+};
+
+constexpr int64_t kFewRows = 16;      // fewer go along the width, others along the lanes
+constexpr int64_t kKeysAPart = 64;    // that few queries see in one piece of work
+constexpr int64_t kRowsATask = 64;    // of many queries
+constexpr int64_t kKeysABlock = 64;   // that many queries see at once
+
+// What a hidden key scores: finite, so that differences of scores are never NaN.
+constexpr float kHidden = -2.3819763e38f;
+
+}  // namespace gemma
