@@ -7,6 +7,7 @@ from tolerances import assert_close
 
 from gemma.gm.text import Sampling
 from gemma.gm.text._prefill import prefill
+from gemma.gm.text._programs import traced_programs
 
 # Shorter than a chunk, exactly one, more than two: 1, 8 and 19 tokens.
 LENGTHS = (1, 8, 19)
@@ -21,7 +22,9 @@ def prompts(random_tokens) -> list[list[int]]:
 @pytest.mark.slow
 def test_ragged_prompts_equal_each_alone(tiny, prompts):
     cache = tiny.model.init_cache(batch_size=3, cache_length=48)
-    x, _ = prefill(tiny.model, tiny.params, cache, prompts, chunk_length=8)
+    feed = traced_programs(tiny.model, chunk_lengths=(8,), with_logits=False).feed_chunk
+    x = jnp.zeros([3, tiny.model.config.embed_dim])
+    x, _ = prefill(tiny.params, cache, x, prompts, feed=feed)
     logits = tiny.model.logits({"params": tiny.params}, x)
     for row, prompt in enumerate(prompts):
         padded = jnp.array([prompt + [0] * (max(LENGTHS) - len(prompt))])

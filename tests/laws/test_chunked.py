@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tolerances import assert_close
 
 from gemma.gm.text._prefill import prefill
+from gemma.gm.text._programs import traced_programs
 
 LENGTH, WIDTH = 17, 6  # windows are shorter, as long, and longer than the chunk
 
@@ -53,14 +54,16 @@ def test_any_cut_equals_one_pass(tiny, random_tokens):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("chunk_length", [1, 4, 8, 32])
-def test_prefill_in_chunks_of_any_length(tiny_model, random_tokens, chunk_length):
+@pytest.mark.parametrize("chunk_lengths", [(1,), (4,), (8,), (32,), (3, 7, 16)])
+def test_prefill_in_chunks_of_any_length(tiny_model, random_tokens, chunk_lengths):
     tiny, tokens = tiny_model("gemma2_gqa"), random_tokens((1, LENGTH))
     whole = tiny.apply(tokens, last_only=True).logits
     cache = tiny.model.init_cache(batch_size=1, cache_length=24)
-    x, cache = prefill(
-        tiny.model, tiny.params, cache, tokens.tolist(), chunk_length=chunk_length
+    programs = traced_programs(
+        tiny.model, chunk_lengths=chunk_lengths, with_logits=False
     )
+    x = jnp.zeros([1, tiny.model.config.embed_dim])
+    x, cache = prefill(tiny.params, cache, x, tokens.tolist(), feed=programs.feed_chunk)
     logits = tiny.model.logits({"params": tiny.params}, x)
     assert_close(logits, whole, law="chunked")
     assert cache["end"].tolist() == [LENGTH]

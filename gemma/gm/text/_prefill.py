@@ -4,7 +4,8 @@ Axes: B batch, L prompt length, C chunk length, D model width.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,36 +17,41 @@ from gemma.gm.typing import Cache, Params
 
 
 def prefill(
-    model: Transformer,
     params: Params,
     cache: Cache,
+    x: Float[Array, "B D"],
     prompts: Sequence[Sequence[int]],
     *,
-    chunk_length: int,
+    feed: Mapping[int, Callable[..., Any]],
 ) -> tuple[Float[Array, "B D"], Cache]:
     """Writes the prompts behind what the cache holds.
 
     The length of the prompts never recompiles: each call of the model takes a chunk.
 
     Args:
-      model: The model.
-      params: Its params.
+      params: Params of the model.
       cache: Given away: only the returned one may be used afterwards.
+      x: Zeros, of the dtype of the model's features.
       prompts: Token ids of each row, at least one each.
-      chunk_length: Tokens of each row in one call.
+      feed: `feed_chunk` of the model, by the lengths that chunks may have.
 
     Returns:
       The model's features of the last token of each prompt, and the cache.
     """
     lengths = np.array([len(prompt) for prompt in prompts])
-    x = jnp.zeros(
-        [len(prompts), model.config.embed_dim], model.activation_dtype(params)
-    )
-    for begin in range(0, max(lengths), chunk_length):
-        tokens, mask = _cut_chunk(prompts, begin, chunk_length)
-        ends_here = (lengths > begin) & (lengths <= begin + chunk_length)
-        x, cache = feed_chunk(model, params, cache, tokens, mask, x, ends_here)
+    begin, end = 0, int(max(lengths))
+    while begin < end:
+        length = _chunk_length(end - begin, sorted(feed))
+        tokens, mask = _cut_chunk(prompts, begin, length)
+        ends_here = (lengths > begin) & (lengths <= begin + length)
+        x, cache = feed[length](params, cache, tokens, mask, x, ends_here)
+        begin += length
     return x, cache
+
+
+def _chunk_length(num_left: int, lengths: list[int]) -> int:
+    """Returns the longest chunk that is at least half full, or the shortest."""
+    return max((n for n in lengths if n <= 2 * num_left), default=lengths[0])
 
 
 def _cut_chunk(

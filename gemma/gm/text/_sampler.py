@@ -22,16 +22,17 @@ from gemma.gm.dialog import format_for
 from gemma.gm.nn import Transformer
 from gemma.gm.text._compilation import (
     PREFILL_CHUNK_LENGTH,
-    compile_ahead,
+    SHORT_CHUNK_LENGTH,
     default_cache_length,
     enable_compilation_cache,
-    head_screen,
 )
-from gemma.gm.text._decode import Choice, Decoded, decode_step, first_tokens
+from gemma.gm.text._decode import Choice, Decoded
 from gemma.gm.text._generation import Generation, GrowingRow, Piece, TokenLogprobs
 from gemma.gm.text._prefill import prefill
+from gemma.gm.text._programs import Programs, compiled_programs, traced_programs
 from gemma.gm.text._prompts import Prompt, as_batch, encode_prompt
 from gemma.gm.text._sampling import Sampling, SamplingArrays, logprobs_of, stack
+from gemma.gm.text._screen import head_screen
 from gemma.gm.text._tokenizer import Tokenizer
 from gemma.gm.text._vocabulary import from_gguf_metadata
 from gemma.gm.typing import DType, Params
@@ -89,6 +90,7 @@ class Sampler:
                 "belong together."
             )
         self._screen = head_screen(params)
+        self._programs: Programs | None = None
 
     @classmethod
     def from_pretrained(
@@ -118,21 +120,22 @@ class Sampler:
         pool = ThreadPoolExecutor(2)
         try:
             tokenizer = pool.submit(_read_tokenizer, checkpoint)
-            compiled = pool.submit(
-                compile_ahead,
+            programs = pool.submit(
+                compiled_programs,
                 checkpoint.model,
                 checkpoint.param_structs(dtype),
                 cache_length=cache_length,
-                chunk_length=PREFILL_CHUNK_LENGTH,
+                chunk_lengths=_chunk_lengths(PREFILL_CHUNK_LENGTH),
             )
             params = checkpoint.read_params(dtype=dtype, progress=progress)
-            compiled.result()
-            return cls(
+            sampler = cls(
                 model=checkpoint.model,
                 params=params,
                 tokenizer=tokenizer.result(),
                 cache_length=cache_length,
             )
+            sampler._programs = programs.result()
+            return sampler
         finally:
             # An error or Ctrl-C does not wait for programs that nobody will run.
             pool.shutdown(wait=False, cancel_futures=True)
@@ -243,17 +246,15 @@ class Sampler:
         if not rows:
             return
         model, params = self.model, self.params
+        dtype = model.activation_dtype(params)
         cache = model.init_cache(
-            batch_size=len(rows),
-            cache_length=self.cache_length,
-            dtype=model.activation_dtype(params),
+            batch_size=len(rows), cache_length=self.cache_length, dtype=dtype
         )
         choice = Choice(sampling, bias, self._screen)
-        with_logits = num_logprobs is not None
-        x, cache = prefill(
-            model, params, cache, prompts, chunk_length=self.prefill_chunk_length
-        )
-        decoded = first_tokens(model, params, x, cache, choice, with_logits=with_logits)
+        programs = self._programs_for(len(rows), num_logprobs is not None)
+        x = jnp.zeros([len(rows), model.config.embed_dim], dtype)
+        x, cache = prefill(params, cache, x, prompts, feed=programs.feed_chunk)
+        decoded = programs.first_tokens(params, x, cache, choice)
         room = max(row.room for row in rows)
         while True:
             active = np.array([row.finish_reason is None for row in rows])
@@ -262,18 +263,21 @@ class Sampler:
             if room > 0:
                 # Dispatched before the host looks at the tokens made: the device never
                 # waits for the host. At an early end, this last step is for nothing.
-                decoded = decode_step(
-                    model,
-                    params,
-                    made.cache,
-                    made.tokens,
-                    active,
-                    choice,
-                    with_logits=with_logits,
+                decoded = programs.decode_step(
+                    params, made.cache, made.tokens, active, choice
                 )
             yield from _push(rows, made, active, num_logprobs)
             if all(row.finish_reason is not None for row in rows):
                 return
+
+    def _programs_for(self, num_rows: int, with_logits: bool) -> Programs:
+        if self._programs is not None and num_rows == 1 and not with_logits:
+            return self._programs
+        return traced_programs(
+            self.model,
+            chunk_lengths=_chunk_lengths(self.prefill_chunk_length),
+            with_logits=with_logits,
+        )
 
     def _encode(self, prompts: list[Prompt]) -> list[list[int]]:
         return [encode_prompt(p, self.tokenizer, self._format) for p in prompts]
@@ -344,6 +348,10 @@ def _gather(prompt_ids: list[int], pieces: list[Piece], prefix: str) -> Generati
         finish_reason=finish_reason,
         logprobs=logprobs or None,
     )
+
+
+def _chunk_lengths(longest: int) -> tuple[int, ...]:
+    return tuple(sorted({min(SHORT_CHUNK_LENGTH, longest), longest}))
 
 
 def _warn_if_slow(dtype: DType | None) -> None:

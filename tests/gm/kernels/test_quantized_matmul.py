@@ -10,7 +10,6 @@ import pytest
 
 from gemma.gm import kernels
 from gemma.gm.ckpts._gguf_blocks import PACKED_KINDS, repack
-from gemma.gm.kernels import _library
 
 KINDS = list(PACKED_KINDS)
 SUPER_OFFSETS = {"Q6_K": (208,), "Q4_K": (0, 2), "Q5_K": (0, 2)}
@@ -38,22 +37,13 @@ def rounded(x: np.ndarray) -> np.ndarray:
     return (q * scale).reshape(x.shape).astype(np.float64)
 
 
+def weight(packed, kind, num_rows: int, num_columns: int) -> kernels.PackedWeight:
+    return kernels.PackedWeight(*map(jnp.asarray, packed), kind, num_rows, num_columns)
+
+
 def product(x, packed, kind, num_rows: int) -> np.ndarray:
-    arrays = map(jnp.asarray, packed)
-    out = kernels.quantized_matmul(
-        jnp.asarray(x), *arrays, kind=kind, num_rows=num_rows
-    )
-    return np.asarray(out)
-
-
-@pytest.fixture(params=["portable", "avx2", "avx512-vnni"])
-def instruction_set(request):
-    """Each set that this processor has."""
-    if not kernels.available():
-        pytest.skip("the kernels were not built")
-    _library.limit_instruction_set(request.param)
-    yield request.param
-    _library.limit_instruction_set("avx512-vnni")
+    w = weight(packed, kind, num_rows, x.shape[1])
+    return np.asarray(kernels.quantized_matmul(jnp.asarray(x), w)[0])
 
 
 @pytest.mark.parametrize("type_", KINDS, ids=lambda t: t.name)
@@ -62,12 +52,7 @@ def test_packed_values_are_those_of_the_file(type_, num_rows):
     """Bit for bit what the gguf package makes of the same blocks."""
     blocks = random_blocks(type_, num_rows, 768)
     packed = repack(blocks, type_)
-    values = kernels.dequantize(
-        *map(jnp.asarray, packed),
-        kind=PACKED_KINDS[type_],
-        num_rows=num_rows,
-        num_columns=768,
-    )
+    values = kernels.dequantize(weight(packed, PACKED_KINDS[type_], num_rows, 768))
     np.testing.assert_array_equal(values, gguf.quants.dequantize(blocks, type_))
 
 
@@ -96,6 +81,65 @@ def test_a_row_does_not_depend_on_the_others(type_):
     for count in range(1, 10):
         together = product(x[:count], packed, kind, 35)
         np.testing.assert_array_equal(together, alone[:count])
+
+
+@needs_library
+def test_weights_that_share_activations_give_what_each_gives_alone():
+    types = [gguf.GGMLQuantizationType[n] for n in ("Q4_0", "Q6_K", "Q8_0", "Q4_K")]
+    x = np.random.default_rng(0).normal(size=(3, 512)).astype(np.float32)
+    weights = [
+        weight(repack(random_blocks(t, 20 + i, 512), t), PACKED_KINDS[t], 20 + i, 512)
+        for i, t in enumerate(types)
+    ]
+    together = kernels.quantized_matmul(jnp.asarray(x), *weights)
+    for w, found in zip(weights, together, strict=True):
+        alone = kernels.quantized_matmul(jnp.asarray(x), w)[0]
+        np.testing.assert_array_equal(found, alone)
+
+
+@pytest.mark.parametrize("columns", [1, 31, 33, 70])
+def test_normal_levels_and_odd_columns(columns, instruction_set):
+    """Columns that do not fill a group, and values that are looked up."""
+    del instruction_set
+    rng = np.random.default_rng(columns)
+    groups = -(-columns // 32)
+    q = rng.integers(0, 16, (21, columns), np.uint8)
+    scales = rng.normal(size=(21, groups)).astype(np.float16)
+    kind = kernels.PackedKind(4, kernels.ScaleKind.HALF, 128, kernels.Code.NORMAL)
+    w = (kernels.NORMAL_LEVELS[q].astype(np.float64) - 128) * np.repeat(
+        scales, 32, axis=1
+    )[:, :columns]
+    packed = kernels.pack(kind, q, scales)
+    values = kernels.dequantize(weight(packed, kind, 21, columns))
+    np.testing.assert_array_equal(values, w.astype(np.float32))
+    x = rng.normal(size=(3, columns)).astype(np.float32)
+    padded = np.pad(x, ((0, 0), (0, groups * 32 - columns)))
+    expected = rounded(padded)[:, :columns] @ w.T
+    np.testing.assert_allclose(
+        product(x, packed, kind, 21), expected, rtol=1e-4, atol=1e-3
+    )
+
+
+@needs_library
+def test_numbers_that_are_none_are_passed_on():
+    type_ = gguf.GGMLQuantizationType.Q8_0
+    packed = repack(random_blocks(type_, 16, 64), type_)
+    x = np.ones((3, 64), np.float32)
+    x[0, 40], x[1, 7] = np.nan, np.inf
+    actual = product(x, packed, PACKED_KINDS[type_], 16)
+    assert not np.isfinite(actual[:2]).any()
+    assert np.isfinite(actual[2]).all()
+
+
+@needs_library
+def test_gradient_is_that_of_the_dequantized_product():
+    type_ = gguf.GGMLQuantizationType.Q5_0
+    packed = repack(random_blocks(type_, 20, 64), type_)
+    w = weight(packed, PACKED_KINDS[type_], 20, 64)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 64)), jnp.float32)
+    gradient = jax.grad(lambda x: kernels.quantized_matmul(x, w)[0].sum())(x)
+    expected = jnp.broadcast_to(kernels.dequantize(w).sum(0), x.shape)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-4)
 
 
 @needs_library
@@ -128,14 +172,12 @@ def test_calls_from_several_threads_give_the_same_bits():
     x = np.random.default_rng(0).normal(size=(2, 512)).astype(np.float32)
     kind = PACKED_KINDS[type_]
     call = jax.jit(
-        lambda x, *arrays: kernels.quantized_matmul(
-            x, *arrays, kind=kind, num_rows=4096
-        )
+        lambda x, *arrays: kernels.quantized_matmul(x, weight(arrays, kind, 4096, 512))
     )
     arrays = [jnp.asarray(a) for a in packed]
-    expected = np.asarray(call(x, *arrays))
+    expected = np.asarray(call(x, *arrays)[0])
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        results = pool.map(lambda _: np.asarray(call(x, *arrays)), range(200))
+        results = pool.map(lambda _: np.asarray(call(x, *arrays)[0]), range(200))
         for result in results:
             np.testing.assert_array_equal(result, expected)
 
@@ -144,10 +186,6 @@ def test_calls_from_several_threads_give_the_same_bits():
 def test_rows_are_the_embeddings_of_tokens(type_):
     blocks = random_blocks(type_, 40, 256)
     rows = jnp.array([3, 0, 39, 3, 17])
-    values = kernels.dequantize_rows(
-        *map(jnp.asarray, repack(blocks, type_)),
-        rows,
-        kind=PACKED_KINDS[type_],
-        num_columns=256,
-    )
+    packed = repack(blocks, type_)
+    values = kernels.dequantize_rows(weight(packed, PACKED_KINDS[type_], 40, 256), rows)
     np.testing.assert_array_equal(values, gguf.quants.dequantize(blocks, type_)[rows])

@@ -1,0 +1,25 @@
+"""The outline of a packed head, through which the next token is looked for."""
+
+import jax
+import jax.numpy as jnp
+
+from gemma.gm.kernels import Screen, make_screen, screens_are_used
+from gemma.gm.typing import Params
+from gemma.gm.weights import QuantizedArray
+
+
+def head_screen(params: Params) -> Screen | None:
+    """Returns the outline of a packed head, where there are kernels to use it."""
+    table = params["embedder"]["input_embedding"]
+    return make_screen(table.packed) if isinstance(table, QuantizedArray) else None
+
+
+def screen_struct(params: Params) -> Screen | None:
+    """Returns what `head_screen` would, as shapes."""
+    table = params["embedder"]["input_embedding"]
+    if not (isinstance(table, QuantizedArray) and screens_are_used()):
+        return None
+    tiles, groups = table.scales.shape[:2]
+    return Screen(
+        *(jax.ShapeDtypeStruct((tiles, groups, n), jnp.uint8) for n in (256, 32))
+    )

@@ -1,0 +1,144 @@
+"""Attention in C++ against the same in jnp, over rings, windows and odd sizes."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gemma.gm import kernels, math
+from gemma.gm.kernels import _cached_attention
+
+# B, L, N, K, S, H
+SIZES = {
+    "one token, one head": (1, 1, 4, 1, 40, 256),
+    "one token, odd width": (2, 1, 3, 3, 9, 10),
+    "few queries": (2, 5, 2, 1, 33, 16),
+    "many queries": (1, 40, 4, 2, 200, 48),
+    "more queries than lanes": (2, 70, 2, 2, 90, 20),
+    "wide ring": (1, 3, 8, 2, 700, 128),
+}
+
+
+def make(sizes, *, begin, count, seed=0, norms=True):
+    """Returns arguments: heads, cache, begin and end, rotations, gains."""
+    B, L, N, K, S, H = sizes
+    rng = np.random.default_rng(seed)
+
+    def draw(*shape):
+        return jnp.asarray(rng.normal(size=shape), jnp.float32)
+
+    begin = jnp.asarray(begin, jnp.int32)
+    positions = begin[:, None] + jnp.arange(L)[None]
+    rope = math.rope_table(positions, head_dim=H, theta=1e4)
+    heads = draw(B, L, N, H), draw(B, L, K, H), draw(B, L, K, H)
+    cache = draw(B, K, S, H), draw(B, K, S, H)
+    gains = (draw(H), draw(H)) if norms else ()
+    end = begin + jnp.asarray(count, jnp.int32)
+    return (*heads, *cache, begin, end, *rope, *gains)
+
+
+def options(window=None, softcap=None, scale=0.2):
+    return {"window": window, "softcap": softcap, "scale": scale, "eps": 1e-6}
+
+
+def both(arguments, **chosen):
+    """Returns what the C++ and what the reference make of the same arguments."""
+    found = jax.jit(functools.partial(_cached_attention._call, **chosen))(*arguments)
+    reference = functools.partial(_cached_attention._reference, **chosen)
+    return found, jax.jit(reference)(*arguments)
+
+
+def assert_same(found, expected, count, *, atol=3e-5):
+    for row, num in enumerate(count):
+        np.testing.assert_allclose(
+            found.out[row, :num], expected.out[row, :num], rtol=1e-4, atol=atol
+        )
+    np.testing.assert_allclose(found.k, expected.k, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(found.v, expected.v)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("window", [None, 1, 7])
+def test_attention_equals_the_reference(name, window, instruction_set):
+    """Empty caches, caches in use, rings that have wrapped; padding at the end."""
+    del instruction_set
+    B, L, _, _, S, _ = sizes = SIZES[name]
+    for fill in (0, S // 2, S - L, 3 * S + 2):
+        # Global layers never wrap: only those with a window may.
+        if window is None and fill + L > S:
+            continue
+        if window is not None and fill + L > S and window > S:
+            continue
+        begin = [max(0, fill - b) for b in range(B)]
+        count = [max(1, L - 3 * b) for b in range(B)]
+        arguments = make(sizes, begin=begin, count=count)
+        found, expected = both(arguments, **options(window))
+        assert_same(found, expected, count)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["one token, one head", "many queries"])
+def test_softcap_and_no_norms(name, instruction_set):
+    del instruction_set
+    sizes = SIZES[name]
+    arguments = make(sizes, begin=[20], count=[sizes[1]], norms=False)
+    found, expected = both(arguments, **options(softcap=5.0, scale=1.0))
+    assert_same(found, expected, [sizes[1]])
+
+
+def test_huge_scores_do_not_overflow(instruction_set):
+    del instruction_set
+    for name in ("one token, one head", "many queries"):
+        sizes = SIZES[name]
+        arguments = make(sizes, begin=[20], count=[sizes[1]])
+        found, expected = both(arguments, **options(scale=1e4))
+        # A softmax this sharp turns on the last bits of the scores.
+        assert np.isfinite(found.out).all()
+        assert found.out.shape == expected.out.shape
+
+
+@pytest.mark.slow
+def test_a_row_does_not_depend_on_the_others():
+    """Bit for bit, beside rows of other lengths, some of which get no token."""
+    sizes = (4, 20, 4, 2, 60, 32)
+    begin, count = [0, 33, 7, 40], [20, 1, 0, 4]
+    arguments = make(sizes, begin=begin, count=count)
+    call = jax.jit(functools.partial(_cached_attention._call, **options(window=9)))
+    together = call(*arguments)
+    for row in range(4):
+        alone = call(*(x[row : row + 1] for x in arguments[:9]), *arguments[9:])
+        for a, b in zip(alone, together, strict=True):
+            np.testing.assert_array_equal(a[0], b[row])
+    assert (together.out[2] == 0).all()
+    np.testing.assert_array_equal(together.k[2], arguments[3][2])
+
+
+def test_rows_without_new_tokens_and_empty_batches():
+    arguments = make((1, 1, 2, 1, 8, 16), begin=[3], count=[0])
+    found, _ = both(arguments, **options())
+    assert (found.out == 0).all()
+    empty = kernels.cached_attention(
+        *(jnp.zeros([0, 1, 2, 16]), jnp.zeros([0, 1, 1, 16]), jnp.zeros([0, 1, 1, 16])),
+        cache=(jnp.zeros([0, 1, 8, 16]),) * 2,
+        begin=jnp.zeros([0], jnp.int32),
+        end=jnp.zeros([0], jnp.int32),
+        rope=math.RopeTable(jnp.zeros([0, 1, 8]), jnp.zeros([0, 1, 8])),
+        norms=None,
+        window=None,
+        scale=1.0,
+        softcap=None,
+    )
+    assert empty.out.shape == (0, 1, 2, 16)
+
+
+@pytest.mark.slow
+def test_repeated_calls_give_the_same_bits():
+    """Whatever thread does which part."""
+    arguments = make((2, 1, 8, 2, 900, 64), begin=[870, 500], count=[1, 1])
+    call = jax.jit(functools.partial(_cached_attention._call, **options()))
+    first = call(*arguments)
+    for _ in range(100):
+        np.testing.assert_array_equal(call(*arguments).out, first.out)
