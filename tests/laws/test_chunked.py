@@ -1,5 +1,6 @@
 """Chunked = whole: a prompt may be cut in any way, and each row in its own."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings

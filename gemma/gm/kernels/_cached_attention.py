@@ -74,10 +74,9 @@ def cached_attention(
     arrays = (q_BLNH, k_BLKH, v_BLKH, *cache, begin, end, rope.cos, rope.sin)
     gains = () if norms is None else (norms.query, norms.key)
     reference = functools.partial(_reference, eps=eps, **options)
-    if (
-        any(x.dtype != jnp.float32 for x in (q_BLNH, *cache, *gains))
-        or q_BLNH.size == 0
-    ):
+    if q_BLNH.size == 0:
+        return CachedAttention(q_BLNH, *cache)
+    if any(x.dtype != jnp.float32 for x in (q_BLNH, *cache, *gains)):
         return reference(*arrays, *gains)
     call = functools.partial(_call, eps=eps, **options)
     return on_cpu(call, reference)(*arrays, *gains)
