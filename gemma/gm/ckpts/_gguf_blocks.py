@@ -10,20 +10,48 @@ import numpy as np
 from gguf import GGML_QUANT_SIZES
 from gguf import GGMLQuantizationType as Type
 
-from gemma.gm.kernels import Packed, PackedKind, ScaleKind, pack
+from gemma.gm.kernels import (
+    TILE,
+    Packed,
+    PackedKind,
+    ScaleKind,
+    available,
+    pack,
+    repack_tiles,
+)
 
 PACKED_KINDS = {
     Type.Q8_0: PackedKind(8, ScaleKind.HALF, 128),
     Type.Q5_0: PackedKind(5, ScaleKind.HALF, 16),
+    Type.Q5_1: PackedKind(5, ScaleKind.HALF_MINIMUM, 0),
     Type.Q4_0: PackedKind(4, ScaleKind.HALF, 8),
+    Type.Q4_1: PackedKind(4, ScaleKind.HALF_MINIMUM, 0),
     Type.Q4_K: PackedKind(4, ScaleKind.SUPER, 0),
     Type.Q5_K: PackedKind(5, ScaleKind.SUPER, 0),
     Type.Q6_K: PackedKind(6, ScaleKind.SUPER16, 32),
 }
 
 
+def repack_into(out: Packed, blocks: np.ndarray, type_: Type, rows: range) -> None:
+    """Fills in some rows of a packed weight, in C++ where there is a library.
+
+    Args:
+      out: The arrays of the whole weight.
+      blocks: uint8 [rows, bytes], of the whole weight.
+      type_: One of `PACKED_KINDS`.
+      rows: Which; the first is that of a tile, the last that of a tile or of all.
+    """
+    tiles = range(rows.start // TILE, -(-rows.stop // TILE))
+    if available():
+        repack_tiles(type_.value, PACKED_KINDS[type_], blocks, tiles, out)
+        return
+    part = repack(blocks[rows.start : rows.stop], type_)
+    for whole, piece in zip(out, part, strict=True):
+        whole[tiles.start : tiles.stop] = piece
+
+
 def repack(blocks: np.ndarray, type_: Type) -> Packed:
-    """Returns the arrays of a packed weight from rows of blocks.
+    """Returns the arrays of a packed weight from rows of blocks, made by numpy.
 
     Args:
       blocks: uint8 [rows, bytes].
@@ -43,10 +71,18 @@ def _q4_0(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return _nibbles(rows[..., 2:]).reshape(len(rows), -1), _half(rows, 0)[..., 0]
 
 
+def _q4_1(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return _nibbles(rows[..., 4:]).reshape(len(rows), -1), _half_minimum(rows)
+
+
 def _q5_0(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    high = np.unpackbits(rows[..., 2:6], axis=-1, bitorder="little")
-    q = _nibbles(rows[..., 6:]) | high << 4
+    q = _nibbles(rows[..., 6:]) | _bit_4(rows[..., 2:6])
     return q.reshape(len(rows), -1), _half(rows, 0)[..., 0]
+
+
+def _q5_1(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    q = _nibbles(rows[..., 8:]) | _bit_4(rows[..., 4:8])
+    return q.reshape(len(rows), -1), _half_minimum(rows)
 
 
 def _q4_k(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -77,7 +113,9 @@ def _q6_k(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 _READERS: dict[Type, Callable[[np.ndarray], tuple]] = {
     Type.Q8_0: _q8_0,
     Type.Q5_0: _q5_0,
+    Type.Q5_1: _q5_1,
     Type.Q4_0: _q4_0,
+    Type.Q4_1: _q4_1,
     Type.Q4_K: _q4_k,
     Type.Q5_K: _q5_k,
     Type.Q6_K: _q6_k,
@@ -90,9 +128,23 @@ def _half(rows: np.ndarray, begin: int, count: int = 1) -> np.ndarray:
     return halves.view(np.float16)
 
 
+def _half_minimum(rows: np.ndarray) -> np.ndarray:
+    """Returns scale and minimum: float16 [rows, blocks, 2].
+
+    The file has `scale * q + m`, so the minimum is -m.
+    """
+    scale, m = np.split(_half(rows, 0, 2), 2, axis=-1)
+    return np.concatenate([scale, -m], axis=-1)
+
+
 def _nibbles(packed: np.ndarray) -> np.ndarray:
     """Returns the low halves of a run of bytes, followed by the high ones."""
     return np.concatenate([packed & 0x0F, packed >> 4], axis=-1)
+
+
+def _bit_4(packed: np.ndarray) -> np.ndarray:
+    """Returns bit i of a run of bytes as bit 4 of byte i."""
+    return np.unpackbits(packed, axis=-1, bitorder="little") << 4
 
 
 def _six_bits(packed: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from gemma.gm.kernels._quantized_matmul import (
     dequantize_rows,
     quantized_matmul,
 )
+from gemma.gm.kernels._repacking import repack_tiles
 from gemma.gm.kernels._rms_norm import rms_norm
 from gemma.gm.kernels._screen import Screen, make_screen, screens_are_used
 from gemma.gm.kernels._shortlist import Shortlist, largest, shortlist
@@ -45,6 +46,7 @@ __all__ = [
     "pack",
     "packed_shapes",
     "quantized_matmul",
+    "repack_tiles",
     "rms_norm",
     "screens_are_used",
     "shortlist",

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, UInt8
 
-from gemma.gm.kernels._library import available, library
+from gemma.gm.kernels._library import available, library, pointer
 from gemma.gm.kernels._packing import empty_aligned
 from gemma.gm.kernels._quantized_matmul import PackedWeight, kind_numbers
 
@@ -47,16 +47,12 @@ def make_screen(weight: PackedWeight) -> Screen | None:
     def fill(begin: int) -> None:
         # ctypes lets other Python threads run meanwhile.
         known = loaded.gemma_make_screen(
-            *map(_pointer, (*arrays, kind)),
+            *map(pointer, (*arrays, kind)),
             *map(ctypes.c_int64, (groups, begin, min(begin + _TILES_A_PIECE, tiles))),
-            *map(_pointer, (values, scales)),
+            *map(pointer, (values, scales)),
         )
         assert known, weight.kind
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(fill, range(0, tiles, _TILES_A_PIECE)))
     return Screen(jax.device_put(values), jax.device_put(scales))
-
-
-def _pointer(array: np.ndarray) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)

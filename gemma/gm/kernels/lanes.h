@@ -58,6 +58,11 @@ inline void StoreSome(float* p, Lanes x, int64_t count) {
 inline Lanes LoadHalves(const uint8_t* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
+// As float16, rounded up.
+inline void StoreHalvesAtLeast(uint8_t* p, Lanes x) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                      _mm512_cvtps_ph(x, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC));
+}
 inline Lanes LoadUnsigned(const uint8_t* p) {
   const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
   return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
@@ -186,6 +191,19 @@ inline Lanes LoadHalves(const uint8_t* p) {
   uint16_t halves[16];
   std::memcpy(halves, p, sizeof halves);
   return Each([&](int i) { return HalfToFloat(halves[i]); });
+}
+// The nearest float16 at or above x, for x from 0 to 65504.
+inline uint16_t HalfAtLeast(float x) {
+  if (x < 0x1p-14f) return static_cast<uint16_t>(std::ceil(x * 0x1p24f));
+  uint32_t bits;
+  std::memcpy(&bits, &x, 4);
+  return static_cast<uint16_t>(((bits + 0x1FFF) >> 13) - ((127 - 15) << 10));
+}
+inline void StoreHalvesAtLeast(uint8_t* p, const Lanes& x) {
+  for (int i = 0; i < 16; ++i) {
+    const uint16_t half = HalfAtLeast(x.x[i]);
+    std::memcpy(p + 2 * i, &half, 2);
+  }
 }
 inline Lanes LoadUnsigned(const uint8_t* p) {
   return Each([&](int i) { return static_cast<float>(p[i]); });

@@ -73,12 +73,13 @@ using TileProduct = void (*)(const Weight& w, const Activations& x, const int32_
 
 constexpr int64_t kMaxRows = 128;
 
-// The values of one group of a tile, [16, 32].
-using GroupValues = void (*)(const Weight& w, int64_t tile, int64_t group, float* out);
+// Outlines a tile of a weight; see screen.h.
+using TileOutline = void (*)(const Weight& w, const float* offsets, int64_t tile,
+                             uint8_t* values, uint8_t* scales);
 
 struct KindRoutines {
   TileProduct product;
-  GroupValues values;
+  TileOutline outline;
 };
 
 }  // namespace gemma

@@ -1,6 +1,7 @@
 """The GGUF reader against the reader of the `gguf` package, and against damage."""
 
 import struct
+from pathlib import Path
 
 import gguf
 import numpy as np
@@ -94,6 +95,29 @@ def test_long_tensor_is_read_in_slices(tmp_path):
     values = np.arange(2_000_000 * 3, dtype=np.float32).reshape(-1, 3)
     file = GgufFile(write(tmp_path / "x.gguf", [("w", values, None)]))
     np.testing.assert_array_equal(file.read("w", np.float32), values)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_no_pages_stay_in_memory(is_packed, tmp_path):
+    """Those of the file count as memory of the process until they are given back."""
+    blocks = np.zeros((32_000, 34 * 32), np.uint8)
+    path = write(tmp_path / "x.gguf", [("w", blocks, Type.Q8_0)])
+    file = GgufFile(path)
+    before = file_backed_bytes()
+    if is_packed:
+        kind = file.packed_kind("w")
+        assert kind is not None
+        file.read_packed("w")
+    else:
+        file.read("w", np.float16)
+    assert file_backed_bytes() - before < 4_000_000 < blocks.nbytes
+    np.testing.assert_array_equal(file.packed("w"), blocks)
+
+
+def file_backed_bytes() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("RssFile:")[1].split()[0]) * 1024
 
 
 def test_several_tensors_and_an_alignment(tmp_path):

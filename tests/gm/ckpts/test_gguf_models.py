@@ -153,7 +153,8 @@ def test_packed_tensors(params, config, tmp_path):
     for name, values in their_tensors(loaded).items():
         np.testing.assert_allclose(values, unpacked[name], atol=2e-7, err_msg=name)
     as_stored = flatten(load_model(path, dtype=AS_STORED)[1])
-    assert sum(isinstance(w, QuantizedArray) for w in as_stored.values()) >= 6
+    num_packed = sum(isinstance(w, QuantizedArray) for w in as_stored.values())
+    assert num_packed == sum(t.name.startswith("Q") for t in types.values())
     for name, weight in flatten(loaded).items():
         same = as_stored[name]
         same = same.dequantize() if isinstance(same, QuantizedArray) else same

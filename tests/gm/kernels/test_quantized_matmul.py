@@ -12,7 +12,8 @@ from gemma.gm import kernels
 from gemma.gm.ckpts._gguf_blocks import PACKED_KINDS, repack
 
 KINDS = list(PACKED_KINDS)
-SUPER_OFFSETS = {"Q6_K": (208,), "Q4_K": (0, 2), "Q5_K": (0, 2)}
+HALF_OFFSETS = {"Q6_K": (208,), "Q4_K": (0, 2), "Q5_K": (0, 2), "Q4_1": (0, 2)}
+HALF_OFFSETS["Q5_1"] = (0, 2)
 needs_library = pytest.mark.skipif(
     not kernels.available(), reason="the kernels were not built: no C++ compiler"
 )
@@ -23,7 +24,7 @@ def random_blocks(type_, num_rows: int, num_columns: int, seed: int = 0) -> np.n
     rng = np.random.default_rng(seed)
     elements, size = gguf.GGML_QUANT_SIZES[type_]
     blocks = rng.integers(0, 256, (num_rows, num_columns // elements, size), np.uint8)
-    for begin in SUPER_OFFSETS.get(type_.name, (0,)):
+    for begin in HALF_OFFSETS.get(type_.name, (0,)):
         halves = rng.normal(size=(*blocks.shape[:2], 1)).astype(np.float16)
         blocks[..., begin : begin + 2] = halves.view(np.uint8)
     return blocks.reshape(num_rows, -1)

@@ -48,7 +48,11 @@ def search(x, weight, *, bias=None, wanted=1, capacity=32, softcap=None):
 
 def assert_has_the_largest(x, weight, wanted, bias=None, softcap=None, **options):
     full = np.asarray(kernels.quantized_matmul(x, weight)[0])
-    ranks = full if softcap is None else np.asarray(math.softcap(jnp.asarray(full), softcap))
+    ranks = (
+        full
+        if softcap is None
+        else np.asarray(math.softcap(jnp.asarray(full), softcap))
+    )
     ranks = ranks if bias is None else ranks + np.asarray(bias)
     found_ids, found = search(
         x, weight, wanted=wanted, bias=bias, softcap=softcap, **options
