@@ -1,13 +1,14 @@
 """Batched = single: a row gets what it would get alone, whatever is beside it."""
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from tolerances import assert_close
 
 from gemma.gm.text import Sampling
-from gemma.gm.text._prefill import prefill
-from gemma.gm.text._programs import traced_programs
+from gemma.gm.text._prefill import feed_chunk, prefill
 
 # Shorter than a chunk, exactly one, more than two: 1, 8 and 19 tokens.
 LENGTHS = (1, 8, 19)
@@ -22,7 +23,7 @@ def prompts(random_tokens) -> list[list[int]]:
 @pytest.mark.slow
 def test_ragged_prompts_equal_each_alone(tiny, prompts):
     cache = tiny.model.init_cache(batch_size=3, cache_length=48)
-    feed = traced_programs(tiny.model, chunk_lengths=(8,), with_logits=False).feed_chunk
+    feed = {8: functools.partial(feed_chunk, tiny.model)}
     x = jnp.zeros([3, tiny.model.config.embed_dim])
     x, _ = prefill(tiny.params, cache, x, prompts, feed=feed)
     logits = tiny.model.logits({"params": tiny.params}, x)

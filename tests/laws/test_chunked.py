@@ -1,5 +1,7 @@
 """Chunked = whole: a prompt may be cut in any way, and each row in its own."""
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tolerances import assert_close
 
-from gemma.gm.text._prefill import prefill
-from gemma.gm.text._programs import traced_programs
+from gemma.gm.text._prefill import feed_chunk, prefill
 
 LENGTH, WIDTH = 17, 6  # windows are shorter, as long, and longer than the chunk
 
@@ -60,11 +61,9 @@ def test_prefill_in_chunks_of_any_length(tiny_model, random_tokens, chunk_length
     tiny, tokens = tiny_model("gemma2_gqa"), random_tokens((1, LENGTH))
     whole = tiny.apply(tokens, last_only=True).logits
     cache = tiny.model.init_cache(batch_size=1, cache_length=24)
-    programs = traced_programs(
-        tiny.model, chunk_lengths=chunk_lengths, with_logits=False
-    )
+    feed = dict.fromkeys(chunk_lengths, functools.partial(feed_chunk, tiny.model))
     x = jnp.zeros([1, tiny.model.config.embed_dim])
-    x, cache = prefill(tiny.params, cache, x, tokens.tolist(), feed=programs.feed_chunk)
+    x, cache = prefill(tiny.params, cache, x, tokens.tolist(), feed=feed)
     logits = tiny.model.logits({"params": tiny.params}, x)
     assert_close(logits, whole, law="chunked")
     assert cache["end"].tolist() == [LENGTH]

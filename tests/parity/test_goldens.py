@@ -3,6 +3,7 @@
 Written by make_goldens.py; the versions are in goldens/birth.json. Needs no torch.
 """
 
+import functools
 import json
 from pathlib import Path
 
@@ -13,9 +14,8 @@ import pytest
 from tolerances import assert_close
 
 from gemma import gm
-from gemma.gm.text._decode import Choice
-from gemma.gm.text._prefill import prefill
-from gemma.gm.text._programs import traced_programs
+from gemma.gm.text._decode import Choice, decode_step, first_tokens
+from gemma.gm.text._prefill import feed_chunk, prefill
 from gemma.gm.text._sampling import Sampling, stack
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -57,17 +57,17 @@ def test_greedy_tokens(golden):
     cache = model.init_cache(
         batch_size=batch_size, cache_length=prompt.shape[1] + num_steps
     )
-    programs = traced_programs(model, chunk_lengths=(8,), with_logits=False)
     x = jnp.zeros([batch_size, model.config.embed_dim])
-    x, cache = prefill(params, cache, x, prompt.tolist(), feed=programs.feed_chunk)
+    feed = {8: functools.partial(feed_chunk, model)}
+    x, cache = prefill(params, cache, x, prompt.tolist(), feed=feed)
     sampling = stack([Sampling()] * batch_size, [0] * batch_size)
     choice = Choice(sampling, jnp.zeros(model.config.vocab_size), None)
-    decoded = programs.first_tokens(params, x, cache, choice)
+    decoded = first_tokens(model, params, x, cache, choice)
     tokens = [decoded.tokens]
     for _ in range(num_steps - 1):
         active = jnp.ones(batch_size, bool)
-        decoded = programs.decode_step(
-            params, decoded.cache, decoded.tokens, active, choice
+        decoded = decode_step(
+            model, params, decoded.cache, decoded.tokens, active, choice
         )
         tokens.append(decoded.tokens)
     np.testing.assert_array_equal(jnp.stack(tokens, axis=1), greedy)

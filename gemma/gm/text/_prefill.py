@@ -19,7 +19,7 @@ from gemma.gm.typing import Cache, Params
 def prefill(
     params: Params,
     cache: Cache,
-    x: Float[Array, "B D"],
+    x: Float[Array | np.ndarray, "B D"],
     prompts: Sequence[Sequence[int]],
     *,
     feed: Mapping[int, Callable[..., Any]],

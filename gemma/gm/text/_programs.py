@@ -29,7 +29,7 @@ from gemma.gm.text._decode import Choice, decode_step, first_tokens
 from gemma.gm.text._prefill import feed_chunk
 from gemma.gm.text._sampling import Sampling, stack
 from gemma.gm.text._screen import screen_struct
-from gemma.gm.typing import DType, Params
+from gemma.gm.typing import Cache, DType, Params
 
 _MAX_FILES = 64
 _lock = threading.Lock()
@@ -39,22 +39,54 @@ class Programs(NamedTuple):
     """What runs for each prompt, without the arguments that never change.
 
     Attributes:
+      init_cache: Returns an empty cache for some rows.
       feed_chunk: `feed_chunk`, by the length of the chunk.
       first_tokens: `first_tokens`.
       decode_step: `decode_step`.
     """
 
+    init_cache: Callable[[], Cache]
     feed_chunk: Mapping[int, Callable[..., Any]]
     first_tokens: Callable[..., Any]
     decode_step: Callable[..., Any]
 
 
+@functools.partial(
+    jax.jit, static_argnames=("model", "batch_size", "cache_length", "dtype")
+)
+def init_cache(
+    model: Transformer, batch_size: int, cache_length: int, dtype: DType
+) -> Cache:
+    """Returns an empty cache, all of it at once."""
+    return model.init_cache(
+        batch_size=batch_size, cache_length=cache_length, dtype=dtype
+    )
+
+
 def traced_programs(
-    model: Transformer, *, chunk_lengths: tuple[int, ...], with_logits: bool
+    model: Transformer,
+    *,
+    batch_size: int,
+    cache_length: int,
+    dtype: DType,
+    chunk_lengths: tuple[int, ...],
+    with_logits: bool,
 ) -> Programs:
-    """Returns programs that are compiled when they meet new shapes."""
+    """Returns programs that are compiled when they meet new shapes.
+
+    Args:
+      model: The model.
+      batch_size: Rows.
+      cache_length: The most tokens of a prompt and its answer together.
+      dtype: Dtype of the cache.
+      chunk_lengths: How many tokens of a prompt may go through the model at once.
+      with_logits: Whether all logits are returned.
+    """
     feed = functools.partial(feed_chunk, model)
     return Programs(
+        init_cache=functools.partial(
+            init_cache, model, batch_size, cache_length, dtype
+        ),
         feed_chunk=dict.fromkeys(chunk_lengths, feed),
         first_tokens=functools.partial(first_tokens, model, with_logits=with_logits),
         decode_step=functools.partial(decode_step, model, with_logits=with_logits),
@@ -84,8 +116,9 @@ def compiled_programs(
         if None in programs:
             with _fresh_compilation():
                 programs = list(pool.map(_compile, paths, programs, calls))
-    *feeds, first, decode = programs
-    return Programs(dict(zip(chunk_lengths, feeds, strict=True)), first, decode)
+    start, *feeds, first, decode = programs
+    by_length = dict(zip(chunk_lengths, feeds, strict=True))
+    return Programs(start, by_length, first, decode)
 
 
 def _calls(
@@ -94,15 +127,15 @@ def _calls(
     cache_length: int,
     chunk_lengths: tuple[int, ...],
 ) -> Iterator[tuple[Any, tuple]]:
-    """Yields functions with the shapes of their arguments: chunks, first, decode."""
+    """Yields functions with the shapes of their arguments, in the order of `Programs`."""
 
     def shape(dims: tuple[int, ...], dtype: DType) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(dims, dtype)
 
     dtype = model.activation_dtype(params)
-    cache = jax.eval_shape(
-        lambda: model.init_cache(batch_size=1, cache_length=cache_length, dtype=dtype)
-    )
+    dtype = jnp.dtype(dtype)
+    yield init_cache, (model, 1, cache_length, dtype)
+    cache = jax.eval_shape(lambda: init_cache(model, 1, cache_length, dtype))
     x = shape((1, model.config.embed_dim), dtype)
     choice = Choice(
         sampling=jax.eval_shape(lambda: stack([Sampling()], [0])),
@@ -120,7 +153,12 @@ def _calls(
 def _path(fingerprint: bytes, function: Any, arguments: tuple) -> Path:
     """Returns where the program of a function for such arguments is kept."""
     leaves, tree = jax.tree.flatten(arguments[1:])
-    shapes = repr([(leaf.shape, str(leaf.dtype)) for leaf in leaves])
+    shapes = [
+        (leaf.shape, str(leaf.dtype))
+        if isinstance(leaf, jax.ShapeDtypeStruct)
+        else leaf
+        for leaf in leaves
+    ]
     name = f"{function.__name__}{tree}{shapes}".encode()
     return hub.cache_dir() / "programs" / hashlib.sha256(fingerprint + name).hexdigest()
 

@@ -245,14 +245,10 @@ class Sampler:
         """Yields pieces until every row has ended."""
         if not rows:
             return
-        model, params = self.model, self.params
-        dtype = model.activation_dtype(params)
-        cache = model.init_cache(
-            batch_size=len(rows), cache_length=self.cache_length, dtype=dtype
-        )
+        params = self.params
         choice = Choice(sampling, bias, self._screen)
         programs = self._programs_for(len(rows), num_logprobs is not None)
-        x = jnp.zeros([len(rows), model.config.embed_dim], dtype)
+        cache, x = programs.init_cache(), self._no_features(len(rows))
         x, cache = prefill(params, cache, x, prompts, feed=programs.feed_chunk)
         decoded = programs.first_tokens(params, x, cache, choice)
         room = max(row.room for row in rows)
@@ -275,9 +271,16 @@ class Sampler:
             return self._programs
         return traced_programs(
             self.model,
+            batch_size=num_rows,
+            cache_length=self.cache_length,
+            dtype=jnp.dtype(self.model.activation_dtype(self.params)),
             chunk_lengths=_chunk_lengths(self.prefill_chunk_length),
             with_logits=with_logits,
         )
+
+    def _no_features(self, num_rows: int) -> np.ndarray:
+        dtype = self.model.activation_dtype(self.params)
+        return np.zeros([num_rows, self.model.config.embed_dim], dtype)
 
     def _encode(self, prompts: list[Prompt]) -> list[list[int]]:
         return [encode_prompt(p, self.tokenizer, self._format) for p in prompts]
