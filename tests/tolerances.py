@@ -36,6 +36,9 @@ TOLERANCES = {
     # Angles computed by XLA when it compiles or when it runs, and other angles whose
     # differences are the same: their cosines differ in the last bits.
     "positions": _REORDERED,
+    # Weights of 16 bits, widened by a kernel or before: the same numbers, and sums in
+    # another order.
+    "narrow": _REORDERED,
     # Softmax in blocks: sums that are scaled and merged, instead of one.
     "blockwise": Tolerance(rtol=1e-5, atol=5e-6),
     # A formula against the same formula in numpy, in float64.

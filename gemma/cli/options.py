@@ -33,7 +33,7 @@ DtypeOption = Annotated[
     Dtype | None,
     typer.Option(
         metavar="DTYPE",
-        help="float32, bfloat16, float16, or as-stored: packed as in a GGUF file. "
+        help="float32, bfloat16, float16, or as-stored: as in the file, packed or not. "
         "Default: as-stored on a CPU with kernels, else float32; bfloat16 elsewhere.",
     ),
 ]

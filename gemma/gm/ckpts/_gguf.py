@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import gguf
+import ml_dtypes
 import numpy as np
 
 from gemma.gm.ckpts._errors import CheckpointError
@@ -33,6 +34,10 @@ _NUMBERS = {
     0: "<u1", 1: "<i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4",
     6: "<f4", 7: "?", 10: "<u8", 11: "<i8", 12: "<f8",
 }  # fmt: skip
+_NARROW = {
+    gguf.GGMLQuantizationType.F16: np.dtype(np.float16),
+    gguf.GGMLQuantizationType.BF16: np.dtype(ml_dtypes.bfloat16),
+}
 _STRING, _ARRAY = 8, 9
 _MAX_NESTING = 8
 _MAX_DIMS = 8
@@ -112,6 +117,10 @@ class GgufFile:
         step = max(1, _SLICE_ELEMENTS // tensor.shape[-1])
         self._for_slices(tensor, step, dequantize)
         return out.reshape(tensor.shape)
+
+    def dtype_of(self, name: str) -> np.dtype:
+        """Returns float16 or bfloat16 for a tensor of such numbers, else float32."""
+        return _NARROW.get(self.tensors[name].type, np.dtype(np.float32))
 
     def packed_kind(self, name: str) -> PackedKind | None:
         """Returns how kernels can hold the blocks of a tensor; None if they cannot."""
@@ -317,8 +326,8 @@ def _dequantize(
 ) -> np.ndarray:
     if type_ == gguf.GGMLQuantizationType.F32:
         return packed.view("<f4")
-    if type_ == gguf.GGMLQuantizationType.F16:
-        return packed.view("<f2")
+    if type_ in _NARROW:
+        return packed.view(_NARROW[type_])
     if type_ == gguf.GGMLQuantizationType.Q8_0:
         return _dequantize_q8_0(packed)
     try:

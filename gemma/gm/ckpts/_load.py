@@ -32,7 +32,7 @@ from gemma.gm.weights import (
     unflatten,
 )
 
-# Instead of a dtype: packed in memory as in the file.
+# Instead of a dtype: in memory as in the file, packed or of 16 bits.
 AS_STORED = "as-stored"
 
 # Called with the bytes of weights made so far and in all.
@@ -66,10 +66,10 @@ class Checkpoint:
         """Returns the weights.
 
         Args:
-          dtype: Their dtype, or "as-stored" for weights that stay packed in memory as
-            they are in the file, where kernels can hold them (a GGUF file), and are
-            float32 where not. By default "as-stored" on a CPU with kernels, else
-            float32 on CPU and bfloat16 elsewhere.
+          dtype: Their dtype, or "as-stored" for weights that stay in memory what they
+            are in the file: packed where kernels can hold them (a GGUF file), of 16
+            bits, or float32 where neither; norms are float32. By default "as-stored"
+            on a CPU with kernels, else float32 on CPU and bfloat16 elsewhere.
           progress: Called with the bytes of weights made so far and in all.
 
         Raises:
@@ -91,17 +91,12 @@ class Checkpoint:
         """Returns what `read_params` would, as shapes: for tracing without weights."""
         if dtype is None:
             dtype = default_dtype()
-        structs = {}
-        for ours, spec in flatten(self.model.specs()).items():
-            kind, entry = None, self.names[ours]
-            if dtype == AS_STORED and len(spec.shape) > 1:
-                kind = self.tensors.packed_kind(entry.name)
-            if kind is not None:
-                structs[ours] = quantized_struct(kind, spec.shape, entry.num_out_axes)
-            else:
-                plain = jnp.float32 if dtype == AS_STORED else dtype
-                structs[ours] = jax.ShapeDtypeStruct(spec.shape, plain)
-        return unflatten(structs)
+        return unflatten(
+            {
+                ours: _struct(self.tensors, self.names[ours], spec.shape, dtype)
+                for ours, spec in flatten(self.model.specs()).items()
+            }
+        )
 
 
 def open_checkpoint(path: Path | str) -> Checkpoint:
@@ -199,6 +194,20 @@ def default_dtype() -> DType:
     if jax.default_backend() != "cpu":
         return jnp.bfloat16
     return AS_STORED if kernels.available() else jnp.float32
+
+
+def _struct(
+    tensors: TensorReader, entry: Entry, shape: tuple[int, ...], dtype: DType
+) -> jax.ShapeDtypeStruct | QuantizedArray:
+    """Returns how one weight is held."""
+    if dtype != AS_STORED:
+        return jax.ShapeDtypeStruct(shape, dtype)
+    if len(shape) == 1:  # norms: few bytes, and applied in float32
+        return jax.ShapeDtypeStruct(shape, jnp.float32)
+    kind = tensors.packed_kind(entry.name)
+    if kind is None:
+        return jax.ShapeDtypeStruct(shape, tensors.dtype_of(entry.name))
+    return quantized_struct(kind, shape, entry.num_out_axes)
 
 
 def _read_weight(

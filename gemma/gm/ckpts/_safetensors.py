@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
@@ -18,6 +19,8 @@ from gemma.gm.typing import DType
 
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
+# As the files call them.
+_NARROW = {"F16": np.dtype(np.float16), "BF16": np.dtype(ml_dtypes.bfloat16)}
 
 
 class SafetensorsFolder:
@@ -40,6 +43,11 @@ class SafetensorsFolder:
     def file_of(self, name: str) -> Path:
         """Returns the shard that holds a tensor."""
         return self._home[name]
+
+    def dtype_of(self, name: str) -> np.dtype:
+        """Returns float16 or bfloat16 for a tensor of such numbers, else float32."""
+        stored = self._files[self._home[name]].get_slice(name).get_dtype()
+        return _NARROW.get(stored, np.dtype(np.float32))
 
     def packed_kind(self, name: str) -> None:
         """Returns None: these files hold plain numbers."""

@@ -21,6 +21,10 @@ class TensorReader(Protocol):
         """Returns one tensor, converted to `dtype`."""
         ...
 
+    def dtype_of(self, name: str) -> np.dtype:
+        """Returns float16 or bfloat16 for a tensor of such numbers, else float32."""
+        ...
+
     def packed_kind(self, name: str) -> PackedKind | None:
         """Returns how kernels can hold the tensor as it is stored; None if not."""
         ...

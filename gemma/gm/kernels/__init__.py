@@ -1,6 +1,7 @@
 """Arithmetic that XLA does badly on a CPU, in C++, each with a plain reference."""
 
 from gemma.gm.kernels._cached_attention import HeadNorms, cached_attention
+from gemma.gm.kernels._float_matmul import float_matmul
 from gemma.gm.kernels._library import available, instruction_set
 from gemma.gm.kernels._packing import (
     NORMAL_LEVELS,
@@ -40,6 +41,7 @@ __all__ = [
     "dequantize",
     "dequantize_rows",
     "empty_aligned",
+    "float_matmul",
     "instruction_set",
     "largest",
     "make_screen",

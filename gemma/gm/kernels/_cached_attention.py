@@ -72,11 +72,13 @@ def cached_attention(
     options = {"window": window, "scale": scale, "softcap": softcap}
     eps = 0.0 if norms is None else norms.eps
     arrays = (q_BLNH, k_BLKH, v_BLKH, *cache, begin, end, rope.cos, rope.sin)
-    gains = () if norms is None else (norms.query, norms.key)
+    gains = ()
+    if norms is not None:
+        gains = tuple(gain.astype(jnp.float32) for gain in norms[:2])
     reference = functools.partial(_reference, eps=eps, **options)
     if q_BLNH.size == 0:
         return CachedAttention(q_BLNH, *cache)
-    if any(x.dtype != jnp.float32 for x in (q_BLNH, *cache, *gains)):
+    if any(x.dtype != jnp.float32 for x in (q_BLNH, *cache)):
         return reference(*arrays, *gains)
     call = functools.partial(_call, eps=eps, **options)
     return on_cpu(call, reference)(*arrays, *gains)

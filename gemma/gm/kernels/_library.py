@@ -12,6 +12,7 @@ import numpy as np
 # The functions that XLA may call.
 _TARGETS = (
     "gemma_cached_attention",
+    "gemma_float_matmul",
     "gemma_quantized_matmul",
     "gemma_rms_norm",
     "gemma_shortlist",

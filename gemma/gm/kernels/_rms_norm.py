@@ -33,7 +33,7 @@ def rms_norm(
         y = norm(rows[0], scale, (*rows, none)[1], epsilon=np.float32(eps))
         return y.reshape(x.shape)
 
-    arrays = (x, scale) if residual is None else (x, scale, residual)
+    arrays = (x,) if residual is None else (x, residual)
     if any(array.dtype != jnp.float32 for array in arrays) or x.size == 0:
-        return reference(*arrays)
-    return on_cpu(call, reference)(*arrays)
+        return reference(x, scale, *arrays[1:])
+    return on_cpu(call, reference)(x, scale.astype(jnp.float32), *arrays[1:])

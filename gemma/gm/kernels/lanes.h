@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "float_product.h"
 #include "weight.h"
 
 #if defined(__AVX512VNNI__)
@@ -62,6 +63,17 @@ inline Lanes LoadHalves(const uint8_t* p) {
 inline void StoreHalvesAtLeast(uint8_t* p, Lanes x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
                       _mm512_cvtps_ph(x, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC));
+}
+inline Lanes Load(const Half* p) { return _mm512_cvtph_ps(_mm256_loadu_epi16(p)); }
+inline Lanes LoadSome(const Half* p, int64_t count) {
+  return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(First(count), p));
+}
+inline Lanes WidenBrains(__m256i bits) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+}
+inline Lanes Load(const Brain* p) { return WidenBrains(_mm256_loadu_epi16(p)); }
+inline Lanes LoadSome(const Brain* p, int64_t count) {
+  return WidenBrains(_mm256_maskz_loadu_epi16(First(count), p));
 }
 inline Lanes LoadUnsigned(const uint8_t* p) {
   const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
@@ -173,24 +185,48 @@ inline Lanes LoadSome(const float* p, int64_t count) {
 inline void StoreSome(float* p, const Lanes& x, int64_t count) {
   for (int i = 0; i < 16 && i < count; ++i) p[i] = x.x[i];
 }
-// Exact for every half: a float has room for all of them.
-inline float HalfToFloat(uint16_t half) {
-  const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16;
-  const uint32_t exponent = (half >> 10) & 31, fraction = half & 0x3FF;
-  if (exponent == 0) {  // zero or subnormal: a multiple of 2^-24
-    const float magnitude = static_cast<float>(fraction) * 5.9604644775390625e-8f;
-    return sign ? -magnitude : magnitude;
-  }
-  const uint32_t bits =
-      sign | (exponent == 31 ? 0x7F800000u : (exponent + 112) << 23) | fraction << 13;
+// Exact for every half: a float has room for all of them. Masks and no comparisons, so
+// that compilers widen several at once.
+inline float Widen(Half half) {
+  const int32_t magnitude = half.bits & 0x7FFF;
+  const int32_t is_small = (magnitude - 0x400) >> 31;
+  const int32_t is_infinite_or_nan = (0x7BFF - magnitude) >> 31;
+  const int32_t normal =
+      ((magnitude << 13) + (112 << 23)) | (is_infinite_or_nan & 0x7F800000);
+  // Zero and subnormals are multiples of 2^-24.
+  const float multiple = static_cast<float>(magnitude) * 0x1p-24f;
+  int32_t small;
+  std::memcpy(&small, &multiple, 4);
+  const int32_t bits =
+      (small & is_small) | (normal & ~is_small) | (half.bits & 0x8000) << 16;
   float out;
   std::memcpy(&out, &bits, 4);
   return out;
 }
+inline float Widen(Brain brain) {
+  const uint32_t bits = static_cast<uint32_t>(brain.bits) << 16;
+  float out;
+  std::memcpy(&out, &bits, 4);
+  return out;
+}
+template <typename Stored>
+inline Lanes Load(const Stored* p) {
+  Lanes out;
+  // Unrolled first, GCC would widen them one by one.
+#pragma GCC unroll 1
+  for (int i = 0; i < 16; ++i) out.x[i] = Widen(p[i]);
+  return out;
+}
+template <typename Stored>
+inline Lanes LoadSome(const Stored* p, int64_t count) {
+  Stored some[16] = {};
+  for (int i = 0; i < 16 && i < count; ++i) some[i] = p[i];
+  return Load(some);
+}
 inline Lanes LoadHalves(const uint8_t* p) {
-  uint16_t halves[16];
+  Half halves[16];
   std::memcpy(halves, p, sizeof halves);
-  return Each([&](int i) { return HalfToFloat(halves[i]); });
+  return Load(halves);
 }
 // The nearest float16 at or above x, for x from 0 to 65504.
 inline uint16_t HalfAtLeast(float x) {

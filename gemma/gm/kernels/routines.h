@@ -7,6 +7,7 @@
 
 #include "activations.h"
 #include "attention.h"
+#include "float_product.h"
 #include "screen.h"
 #include "weight.h"
 
@@ -19,6 +20,9 @@ struct Routines {
 
   // Returns what there is for a kind of weight; null pointers if there is no such kind.
   KindRoutines (*find_kind)(const Kind& kind);
+
+  // Makes outputs [begin, end) of a product with plain numbers, for all rows.
+  void (*multiply_floats)(const FloatProduct& product, int64_t begin, int64_t end);
 
   // Bounds of the outputs of a tile, for rows [begin, end): the largest lower and the
   // largest upper one among the sixteen; see screen.h.

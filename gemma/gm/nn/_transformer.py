@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from gemma.gm import kernels
 from gemma.gm.kernels import Screen, Shortlist, rms_norm
 from gemma.gm.math import RopeTable, rope_table
 from gemma.gm.nn._block import block, block_specs
@@ -23,7 +24,7 @@ from gemma.gm.nn._embedder import (
     unembed_largest,
 )
 from gemma.gm.typing import Cache, DType, Params
-from gemma.gm.weights import ParamSpec, init_params
+from gemma.gm.weights import ParamSpec, init_params, is_narrow
 
 # Traced once for each kind of layer and not for each layer, which makes a start on an
 # 18-layer model half a second faster. XLA inlines the calls.
@@ -70,7 +71,8 @@ class Transformer:
 
     Attributes:
       config: The shape.
-      dtype: Dtype of activations; that of the embedding table if None.
+      dtype: Dtype of activations. If None, that of the embedding table, but float32
+        for a table of 16 bits on a CPU with kernels.
       checkpoint: Where the weights came from, if they came from disk: samplers find
         the tokenizer there.
 
@@ -102,7 +104,17 @@ class Transformer:
 
     def activation_dtype(self, params: Params) -> DType:
         """Returns the dtype of the residual stream, and so of keys and values."""
-        return self.dtype or params["embedder"]["input_embedding"].dtype
+        if self.dtype is not None:
+            return self.dtype
+        table_dtype = params["embedder"]["input_embedding"].dtype
+        # CPUs compute in float32: only weights, which memory is waited for, are narrow.
+        if (
+            is_narrow(table_dtype)
+            and kernels.available()
+            and jax.default_backend() == "cpu"
+        ):
+            return jnp.float32
+        return table_dtype
 
     def init_cache(
         self, *, batch_size: int, cache_length: int, dtype: DType = jnp.float32

@@ -1,6 +1,6 @@
 """What a weight is, and the one place where weights meet activations."""
 
-from gemma.gm.weights._einsum import einsum, einsums, take
+from gemma.gm.weights._einsum import einsum, einsums, is_narrow, take
 from gemma.gm.weights._quantized_array import QuantizedArray, quantized_struct
 from gemma.gm.weights._spec import (
     ParamSpec,
@@ -18,6 +18,7 @@ __all__ = [
     "einsums",
     "flatten",
     "init_params",
+    "is_narrow",
     "num_bytes",
     "num_params",
     "quantized_struct",

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from gemma.gm.kernels import dequantize_rows, quantized_matmul
+from gemma.gm import kernels
 from gemma.gm.typing import DType
 from gemma.gm.weights._quantized_array import QuantizedArray
 
@@ -60,7 +60,7 @@ def einsums(
     x_RK, dtype = x.reshape(-1, math.prod(summed)), out_dtype or x.dtype
     packed = [w for w in ws if isinstance(w, QuantizedArray)]
     from_packed = iter(
-        quantized_matmul(x_RK, *(w.packed for w in packed)) if packed else ()
+        kernels.quantized_matmul(x_RK, *(w.packed for w in packed)) if packed else ()
     )
     products = (
         next(from_packed).astype(dtype)
@@ -77,12 +77,20 @@ def einsums(
 def _matmul(
     x_RK: Float[Array, "R K"], w: Array, out_dtype: DType
 ) -> Float[Array, "R N"]:
+    w_NK = w.reshape(-1, x_RK.shape[1])
+    if kernels.available() and x_RK.dtype == jnp.float32 and is_narrow(w.dtype):
+        return kernels.float_matmul(x_RK, w_NK).astype(out_dtype)
     return jax.lax.dot_general(
         x_RK,
-        w.reshape(-1, x_RK.shape[1]).astype(x_RK.dtype),
+        w_NK.astype(x_RK.dtype),
         dimension_numbers=(((1,), (1,)), ((), ())),
         preferred_element_type=out_dtype,
     )
+
+
+def is_narrow(dtype: DType) -> bool:
+    """Returns whether these are floats of 16 bits, which XLA on a CPU reads slowly."""
+    return dtype in (jnp.bfloat16, jnp.float16)
 
 
 def _num_summed_axes(spec: str) -> int:
@@ -108,4 +116,4 @@ def take(w: Array | QuantizedArray, ids: Int[Array, "..."]) -> Float[Array, "...
     if not isinstance(w, QuantizedArray):
         return jnp.take(w, ids, axis=0, mode="clip")
     rows = jnp.clip(ids.reshape(-1), 0, w.num_rows - 1)
-    return dequantize_rows(w.packed, rows).reshape(*ids.shape, -1)
+    return kernels.dequantize_rows(w.packed, rows).reshape(*ids.shape, -1)

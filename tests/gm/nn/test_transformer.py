@@ -85,10 +85,11 @@ def test_embedding_is_scaled_by_a_rounded_root(tiny_model):
     """In bfloat16 the root of 24 is 4.90625: checkpoints were trained with that."""
     tiny = tiny_model("gemma1_mha_wide")
     params = jax.tree.map(lambda w: w.astype(jnp.bfloat16), tiny.params)
-    narrow = dataclasses.replace(tiny, params=params)
+    model = dataclasses.replace(tiny.model, dtype=jnp.float32)
+    narrow = dataclasses.replace(tiny, model=model, params=params)
     out = narrow.apply(jnp.array([[9]]), return_hidden_states=True)
-    row = params["embedder"]["input_embedding"][9]
-    expected = row * jnp.bfloat16(4.90625)
+    row = params["embedder"]["input_embedding"][9].astype(jnp.float32)
+    expected = row * jnp.float32(4.90625)
     assert jnp.bfloat16(np.sqrt(24)) == 4.90625
     assert_close(out.hidden_states[0][0, 0], expected, law="identical")
     assert out.logits.dtype == jnp.float32

@@ -12,6 +12,7 @@ def some(shape, seed=0):
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
 @pytest.mark.parametrize(
     ("spec", "x_shape", "w_shape"),
     [
@@ -22,9 +23,9 @@ def some(shape, seed=0):
         ("D,VD->V", (5,), (7, 5)),
     ],
 )
-def test_product_is_that_of_numpy(spec, x_shape, w_shape):
-    x, w = some(x_shape), some(w_shape, 1)
-    expected = np.einsum(spec, np.float64(x), np.float64(w))
+def test_product_is_that_of_numpy(spec, x_shape, w_shape, dtype):
+    x, w = some(x_shape), some(w_shape, 1).astype(dtype)
+    expected = np.einsum(spec, np.float64(x), np.asarray(w).astype(np.float64))
     assert_close(einsum(spec, x, w), expected, law="formula")
 
 
