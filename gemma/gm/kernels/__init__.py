@@ -2,7 +2,7 @@
 
 from gemma.gm.kernels._cached_attention import HeadNorms, cached_attention
 from gemma.gm.kernels._float_matmul import float_matmul
-from gemma.gm.kernels._library import available, instruction_set
+from gemma.gm.kernels._library import available, give_back_memory, instruction_set
 from gemma.gm.kernels._packing import (
     NORMAL_LEVELS,
     TILE,
@@ -42,6 +42,7 @@ __all__ = [
     "dequantize_rows",
     "empty_aligned",
     "float_matmul",
+    "give_back_memory",
     "instruction_set",
     "largest",
     "make_screen",

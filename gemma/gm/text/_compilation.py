@@ -26,3 +26,8 @@ def enable_compilation_cache() -> None:
     jax.config.update("jax_compilation_cache_max_size", _MAX_BYTES)
     # The default leaves out programs that compile within a second; a start has many.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def chunk_lengths(longest: int) -> tuple[int, ...]:
+    """Returns how many tokens of a prompt may go through the model at once."""
+    return tuple(sorted({min(SHORT_CHUNK_LENGTH, longest), longest}))

@@ -3,7 +3,6 @@
 import random
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +10,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gemma.gm import hub, kernels
-from gemma.gm.ckpts import (
-    Checkpoint,
-    GgufFile,
-    Progress,
-    open_checkpoint,
-)
+from gemma.gm import kernels
+from gemma.gm.ckpts import Progress
 from gemma.gm.dialog import format_for
 from gemma.gm.nn import Transformer
 from gemma.gm.text._compilation import (
     PREFILL_CHUNK_LENGTH,
-    SHORT_CHUNK_LENGTH,
+    chunk_lengths,
     default_cache_length,
     enable_compilation_cache,
 )
 from gemma.gm.text._decode import Choice, Decoded
 from gemma.gm.text._generation import Generation, GrowingRow, Piece, TokenLogprobs
+from gemma.gm.text._loading import load, tokenizer_beside
 from gemma.gm.text._prefill import prefill
-from gemma.gm.text._programs import Programs, compiled_programs, traced_programs
+from gemma.gm.text._programs import Programs, traced_programs
 from gemma.gm.text._prompts import Prompt, as_batch, encode_prompt
 from gemma.gm.text._sampling import Sampling, SamplingArrays, logprobs_of, stack
 from gemma.gm.text._screen import head_screen
 from gemma.gm.text._tokenizer import Tokenizer
-from gemma.gm.text._vocabulary import from_gguf_metadata
 from gemma.gm.typing import DType, Params
 
 _logprobs_of = jax.jit(logprobs_of, static_argnames="num_top")
@@ -79,7 +73,7 @@ class Sampler:
         enable_compilation_cache()
         self.model = model
         self.params = params
-        self.tokenizer = tokenizer or _tokenizer_beside(model)
+        self.tokenizer = tokenizer or tokenizer_beside(model)
         self.cache_length = cache_length or default_cache_length(model.config)
         self.prefill_chunk_length = prefill_chunk_length
         self._format = format_for(model.config.family)
@@ -112,33 +106,15 @@ class Sampler:
         """
         _check_count("cache_length", cache_length, at_least=1)
         _warn_if_slow(dtype)
-        checkpoint = open_checkpoint(hub.resolve(name))
-        cache_length = cache_length or default_cache_length(checkpoint.config)
-        enable_compilation_cache()
-        # Weights are read by numpy and programs made by XLA, both without the
-        # interpreter's lock for most of the time.
-        pool = ThreadPoolExecutor(2)
-        try:
-            tokenizer = pool.submit(_read_tokenizer, checkpoint)
-            programs = pool.submit(
-                compiled_programs,
-                checkpoint.model,
-                checkpoint.param_structs(dtype),
-                cache_length=cache_length,
-                chunk_lengths=_chunk_lengths(PREFILL_CHUNK_LENGTH),
-            )
-            params = checkpoint.read_params(dtype=dtype, progress=progress)
-            sampler = cls(
-                model=checkpoint.model,
-                params=params,
-                tokenizer=tokenizer.result(),
-                cache_length=cache_length,
-            )
-            sampler._programs = programs.result()
-            return sampler
-        finally:
-            # An error or Ctrl-C does not wait for programs that nobody will run.
-            pool.shutdown(wait=False, cancel_futures=True)
+        loaded = load(name, dtype=dtype, cache_length=cache_length, progress=progress)
+        sampler = cls(
+            model=loaded.model,
+            params=loaded.params,
+            tokenizer=loaded.tokenizer,
+            cache_length=loaded.cache_length,
+        )
+        sampler._programs = loaded.programs
+        return sampler
 
     def sample(
         self, prompt: Prompt | Sequence[Prompt], **options: Any
@@ -274,7 +250,7 @@ class Sampler:
             batch_size=num_rows,
             cache_length=self.cache_length,
             dtype=jnp.dtype(self.model.activation_dtype(self.params)),
-            chunk_lengths=_chunk_lengths(self.prefill_chunk_length),
+            chunk_lengths=chunk_lengths(self.prefill_chunk_length),
             with_logits=with_logits,
         )
 
@@ -353,10 +329,6 @@ def _gather(prompt_ids: list[int], pieces: list[Piece], prefix: str) -> Generati
     )
 
 
-def _chunk_lengths(longest: int) -> tuple[int, ...]:
-    return tuple(sorted({min(SHORT_CHUNK_LENGTH, longest), longest}))
-
-
 def _warn_if_slow(dtype: DType | None) -> None:
     """Says that kernels are missing, where they would have been used."""
     if dtype is None and jax.default_backend() == "cpu" and not kernels.available():
@@ -366,22 +338,6 @@ def _warn_if_slow(dtype: DType | None) -> None:
             "again.",
             stacklevel=3,
         )
-
-
-def _read_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
-    if isinstance(checkpoint.tensors, GgufFile):
-        return Tokenizer(from_gguf_metadata(checkpoint.tensors.metadata))
-    return Tokenizer.from_path(checkpoint.path)
-
-
-def _tokenizer_beside(model: Transformer) -> Tokenizer:
-    if model.checkpoint is None:
-        raise ValueError(
-            "The model does not know its tokenizer. Pass tokenizer="
-            "gm.text.Tokenizer.from_path(...), or load the model with "
-            "gm.ckpts.load_model."
-        )
-    return Tokenizer.from_path(model.checkpoint)
 
 
 def _check_count(
