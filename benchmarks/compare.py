@@ -1,9 +1,10 @@
-"""Times this project beside transformers, in turn, and writes RESULTS.md.
+"""Times this project beside llama.cpp and transformers, in turn; writes RESULTS.md.
 
-The two take turns so that a machine whose speed drifts is equally slow for both. What
-counts are the ratios.
+The contestants take turns so that a machine whose speed drifts is equally slow for all.
+What counts are the ratios.
 
-python benchmarks/compare.py --peer-python .venv-parity/bin/python
+python benchmarks/compare.py --torch-python .venv-parity/bin/python \\
+  --llama-python .venv-llama/bin/python
 """
 
 import argparse
@@ -19,34 +20,55 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gemma.gm import hub
 
 HERE = Path(__file__).parent
 GEMMA = Path(sys.executable).parent / "gemma"
-PEER_DTYPES = ("float32", "bfloat16")
+OURS, LLAMA, STREAMS = "gemma-jax", "llama.cpp", 8
+Runs = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--peer-python", type=Path, required=True)
+    parser.add_argument("--torch-python", type=Path, required=True)
+    parser.add_argument("--llama-python", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
 
-    runs = collect(options.peer_python, options.rounds)
-    starts = time_starts(options.rounds)
-    text = report(runs, starts, f"make bench ROUNDS={options.rounds}")
+    torch_python, llama_python = str(options.torch_python), str(options.llama_python)
+    runs = collect(contestants(torch_python, llama_python), options.rounds)
+    starts = time_starts(llama_python, options.rounds)
+    text = report(runs, starts, read_bandwidth(), f"make bench ROUNDS={options.rounds}")
     (HERE / "RESULTS.md").write_text(text)
     print(text)
 
 
-def collect(peer_python: Path, rounds: int) -> dict[str, list[dict[str, Any]]]:
-    """Runs every contestant once a round; returns what each printed."""
-    peer = [str(peer_python), str(HERE / "peer_transformers.py"), str(hub.resolve())]
-    commands = {
-        "gemma-jax": [str(GEMMA), "bench", "--json"],
-        "gemma-jax float32": [str(GEMMA), "bench", "--json", "--dtype", "float32"],
+def contestants(torch_python: str, llama_python: str) -> dict[str, list[str]]:
+    """Returns the command of each, which prints one JSON object."""
+    model = str(hub.resolve())
+    bench = [str(GEMMA), "bench", "--json"]
+    llama = [llama_python, str(HERE / "peer_llama_cpp.py"), model]
+    torch = [torch_python, str(HERE / "peer_transformers.py"), model]
+    many = ["--streams", str(STREAMS), "--cache-length", "1024"]
+    return {
+        OURS: bench,
+        LLAMA: llama,
+        with_streams(OURS): [*bench, *many],
+        with_streams(LLAMA): [*llama, *many],
+        f"{OURS} float32": [*bench, "--weights", "float32"],
+        "transformers float32": [*torch, "--dtype", "float32"],
+        "transformers bfloat16": [*torch, "--dtype", "bfloat16"],
     }
-    commands |= {f"transformers {d}": [*peer, "--dtype", d] for d in PEER_DTYPES}
+
+
+def with_streams(name: str) -> str:
+    return f"{name}, {STREAMS} streams"
+
+
+def collect(commands: Mapping[str, Sequence[str]], rounds: int) -> Runs:
+    """Runs every contestant once a round; returns what each printed."""
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in commands}
     for i in range(rounds):
         for name, command in commands.items():
@@ -56,78 +78,138 @@ def collect(peer_python: Path, rounds: int) -> dict[str, list[dict[str, Any]]]:
     return runs
 
 
-def time_starts(rounds: int) -> dict[str, float]:
+def time_starts(llama_python: str, rounds: int) -> dict[str, float]:
     """Returns the median seconds of whole processes, after one that is not counted."""
-    generate = ["generate", "The capital of France is", "--max-new-tokens", "16"]
+    one = ["generate", "The capital of France is", "--max-new-tokens", "1"]
+    first_token = [llama_python, str(HERE / "first_token_llama_cpp.py")]
     commands = {
         "`import gemma`": [sys.executable, "-c", "import gemma"],
         "`gemma --help`": [str(GEMMA), "--help"],
-        "`gemma generate`, 16 tokens": [str(GEMMA), *generate],
+        f"{OURS}: start to first token": [str(GEMMA), *one],
+        f"{LLAMA}: start to first token": [*first_token, str(hub.resolve())],
     }
-    return {name: _median_s(command, rounds) for name, command in commands.items()}
-
-
-def _median_s(command: Sequence[str], rounds: int) -> float:
-    seconds = []
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(rounds + 1):
+        for name, command in commands.items():
+            begin = time.perf_counter()
+            subprocess.run(command, check=True, capture_output=True)
+            seconds[name].append(time.perf_counter() - begin)
+    return {name: statistics.median(times[1:]) for name, times in seconds.items()}
+
+
+def read_bandwidth() -> float:
+    """Returns the bytes a second of a product that reads 671 MB, at its best."""
+    matrix = np.ones([65536, 2560], np.float32)
+    vector = np.ones(2560, np.float32)
+    best_s = float("inf")
+    for _ in range(10):
         begin = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True)
-        seconds.append(time.perf_counter() - begin)
-    return statistics.median(seconds[1:])
+        matrix @ vector
+        best_s = min(best_s, time.perf_counter() - begin)
+    return matrix.nbytes / best_s
 
 
 def report(
-    runs: Mapping[str, Sequence[Mapping[str, Any]]],
-    starts: Mapping[str, float],
-    command: str,
+    runs: Runs, starts: Mapping[str, float], bandwidth: float, command: str
 ) -> str:
     """Returns the page."""
+    ours, rounds = runs[OURS][0], len(runs[OURS])
+    peers = (LLAMA, "transformers float32")
+    versions = [_describe(runs[name][0]["versions"]) for name in (OURS, *peers)]
+    return "\n".join(
+        [
+            "# Measured",
+            "",
+            f"Gemma 3 270M, Q4_K_M GGUF; {date.today()}; `{command}`; medians of "
+            f"{rounds} rounds in turn.",
+            "",
+            f"Machine: {_describe(ours['machine'])}.",
+            "",
+            f"Versions: {', '.join(versions)}, {platform.system()} "
+            f"{platform.release()}.",
+            "",
+            *speed_table(runs),
+            "",
+            *ratio_table(runs),
+            "",
+            *start_table(starts),
+            "",
+            *roofline(runs, bandwidth),
+            "",
+        ]
+    )
 
-    def median(name: str, key: str) -> float:
-        return statistics.median(run[key] for run in runs[name])
 
-    def ratio(name: str, dtype: str, key: str) -> float:
-        return median(name, key) / median(f"transformers {dtype}", key)
-
-    ours = runs["gemma-jax"][0]
-    lines = [
-        "# Measured",
-        "",
-        f"Gemma 3 270M, Q4_K_M GGUF; {date.today()}; `{command}`; medians of "
-        f"{len(runs['gemma-jax'])} rounds in turn.",
-        "",
-        f"Machine: {_describe(ours['machine'])}.",
-        "",
-        f"Versions: {_describe(ours['versions'])}, "
-        f"{_describe(runs['transformers float32'][0]['versions'])}, "
-        f"{platform.system()} {platform.release()}.",
-        "",
+def speed_table(runs: Runs) -> list[str]:
+    return [
         "| | decode, tokens/s | prefill of 512, tokens/s | load, s | peak memory, GB |",
         "|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {name} | {median(name, 'decode_tokens_per_s'):.1f} "
-        f"| {median(name, 'prefill_tokens_per_s'):.0f} "
-        f"| {median(name, 'load_s'):.1f} "
-        f"| {median(name, 'peak_rss_bytes') / 1e9:.2f} |"
-        for name in runs
-    ]
-    lines += ["", "| ratio to | decode | prefill |", "|---|---|---|"]
-    lines += [
-        f"| {ours_name} / transformers {dtype} "
-        f"| {ratio(ours_name, dtype, 'decode_tokens_per_s'):.2f} "
-        f"| {ratio(ours_name, dtype, 'prefill_tokens_per_s'):.2f} |"
-        for ours_name in ("gemma-jax", "gemma-jax float32")
-        for dtype in PEER_DTYPES
-    ]
-    lines += [
+        *(
+            f"| {name} | {_median(runs, name, 'decode_tokens_per_s'):.1f} "
+            f"| {_median(runs, name, 'prefill_tokens_per_s'):.0f} "
+            f"| {_median(runs, name, 'load_s'):.1f} "
+            f"| {_median(runs, name, 'peak_rss_bytes') / 1e9:.2f} |"
+            for name in runs
+        ),
         "",
+        f"With {STREAMS} streams: all of them together. Load: until the first prompt can "
+        "be read, tokenizer included; programs come from disk, as in any second start.",
+    ]
+
+
+def ratio_table(runs: Runs) -> list[str]:
+    pairs = [
+        (OURS, LLAMA),
+        (with_streams(OURS), with_streams(LLAMA)),
+        (OURS, "transformers bfloat16"),
+        (f"{OURS} float32", "transformers float32"),
+    ]
+
+    def ratio(a: str, b: str, key: str) -> float:
+        return _median(runs, a, key) / _median(runs, b, key)
+
+    return [
+        "| ratio | decode | prefill |",
+        "|---|---|---|",
+        *(
+            f"| {a} / {b} | {ratio(a, b, 'decode_tokens_per_s'):.2f} "
+            f"| {ratio(a, b, 'prefill_tokens_per_s'):.2f} |"
+            for a, b in pairs
+        ),
+    ]
+
+
+def start_table(starts: Mapping[str, float]) -> list[str]:
+    return [
         "| whole process, second start | s |",
         "|---|---|",
         *(f"| {name} | {seconds:.2f} |" for name, seconds in starts.items()),
-        "",
     ]
-    return "\n".join(lines)
+
+
+def roofline(runs: Runs, bandwidth: float) -> list[str]:
+    """Says what share of the memory's speed each makes of one reading a token."""
+    file_bytes = Path(hub.resolve()).stat().st_size
+    limit = bandwidth / file_bytes
+    return [
+        f"Roofline: memory reads {bandwidth / 1e9:.1f} GB/s (numpy, a product of a "
+        f"matrix of 671 MB, best of 10); the file has {file_bytes / 1e6:.0f} MB, so one "
+        f"pass over it for each token would be {limit:.0f} tokens/s.",
+        "",
+        "| | of one pass a token |",
+        "|---|---|",
+        *(
+            f"| {name} | {_median(runs, name, 'decode_tokens_per_s') / limit:.0%} |"
+            for name in (OURS, LLAMA)
+        ),
+        "",
+        "More than 100 % is possible: the head is read through a screen of half its "
+        "size, and of the rest only what can still win.",
+    ]
+
+
+def _median(runs: Runs, name: str, key: str) -> float:
+    return statistics.median(run[key] for run in runs[name])
 
 
 def _describe(values: Mapping[str, Any]) -> str:

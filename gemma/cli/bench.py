@@ -31,6 +31,9 @@ def bench(
     new_tokens: Annotated[
         int, typer.Option(min=2, metavar="N", help="Length of the answer.")
     ] = 64,
+    streams: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Prompts that run side by side.")
+    ] = 1,
     repeats: Annotated[
         int, typer.Option(min=1, metavar="N", help="Runs, of which the median counts.")
     ] = 3,
@@ -39,33 +42,36 @@ def bench(
     json: JsonOption = False,
 ) -> None:
     """Measure how fast a model loads, reads and writes here."""
-    from gemma.gm import hub
-    from gemma.gm.ckpts import load_model
+    import jax
+
     from gemma.gm.text import Sampler
 
-    path = hub.resolve(model)
     start = time.perf_counter()
-    # Not `Sampler.from_pretrained`, which compiles while it loads.
     with loading_bar() as progress:
-        transformer, params = load_model(path, dtype=dtype, progress=progress)
+        sampler = Sampler.from_pretrained(
+            model, dtype=dtype, cache_length=cache_length, progress=progress
+        )
     load_s = time.perf_counter() - start
-    sampler = Sampler(model=transformer, params=params, cache_length=cache_length)
-    first = _time_once(sampler, prompt_tokens, new_tokens)
+    prompts = [_prompt(sampler, prompt_tokens)] * streams
+    first = _time_once(sampler, prompts, new_tokens)
     warm = []
     for index in range(repeats):
         note(f"run {index + 1} of {repeats}")
-        warm.append(_time_once(sampler, prompt_tokens, new_tokens))
+        warm.append(_time_once(sampler, prompts, new_tokens))
     warm_s = statistics.median(watch.total_s for watch in warm)
     result = {
         "load_s": load_s,
-        "compile_s": max(0.0, first.total_s - warm_s),
+        "first_run_s": max(0.0, first.total_s - warm_s),
         "prefill_tokens_per_s": statistics.median(
-            prompt_tokens / watch.first_s for watch in warm
+            streams * prompt_tokens / watch.first_s for watch in warm
         ),
-        "decode_tokens_per_s": statistics.median(watch.rate or 0.0 for watch in warm),
+        "decode_tokens_per_s": statistics.median(
+            watch.rate_after(streams) or 0.0 for watch in warm
+        ),
+        "weight_bytes": sum(leaf.nbytes for leaf in jax.tree.leaves(sampler.params)),
         "peak_rss_bytes": _peak_rss_bytes(),
-        "machine": _machine(),
-        "versions": _versions(),
+        "machine": machine(),
+        "versions": versions(),
     }
     if json:
         write_json(result)
@@ -73,14 +79,20 @@ def bench(
         write_tables(_tables(result))
 
 
-def _time_once(sampler: "Sampler", prompt_tokens: int, new_tokens: int) -> Stopwatch:
-    tokenizer = sampler.tokenizer
+def _prompt(sampler: "Sampler", num_tokens: int) -> list[int]:
     # A token is at least one character, so this many copies are enough.
-    text = _TEXT * (1 + prompt_tokens)
-    prompt = tokenizer.encode(text, add_bos=True)[:prompt_tokens]
+    text = _TEXT * (1 + num_tokens)
+    return sampler.tokenizer.encode(text, add_bos=True)[:num_tokens]
+
+
+def _time_once(
+    sampler: "Sampler", prompts: list[list[int]], new_tokens: int
+) -> Stopwatch:
     watch = Stopwatch()
     stream = sampler.stream(
-        prompt, max_new_tokens=new_tokens, forbidden_tokens=tokenizer.stop_ids
+        prompts,
+        max_new_tokens=new_tokens,
+        forbidden_tokens=sampler.tokenizer.stop_ids,
     )
     for _ in watch.watch(stream):
         pass
@@ -97,7 +109,8 @@ def _peak_rss_bytes() -> int | None:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
+    """Returns what this machine is."""
     import jax
 
     device = jax.devices()[0]
@@ -125,7 +138,8 @@ def _memory_bytes() -> int | None:
         return None
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Returns the versions of what computes."""
     from gemma import __version__
 
     libraries = {name: metadata.version(name) for name in ("jax", "jaxlib")}
@@ -145,9 +159,10 @@ def _tables(result: dict[str, Any]) -> list[Table]:
             (),
             [
                 ("Load", f"{result['load_s']:.2f} s"),
-                ("Compile", f"{result['compile_s']:.2f} s"),
+                ("First run, beyond", f"{result['first_run_s']:.2f} s"),
                 ("Prefill", f"{result['prefill_tokens_per_s']:,.0f} tokens/s"),
                 ("Decode", f"{result['decode_tokens_per_s']:,.1f} tokens/s"),
+                ("Weights", f"{result['weight_bytes'] / 1e9:.2f} GB"),
                 ("Peak memory", f"{peak / 1e9:.2f} GB" if peak else "?"),
             ],
         ),

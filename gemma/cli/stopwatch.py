@@ -37,5 +37,9 @@ class Stopwatch:
     @property
     def rate(self) -> float | None:
         """Items a second after the first; None if there was only one."""
-        elapsed = self.total_s - self.first_s
-        return (len(self.marks_s) - 1) / elapsed if elapsed > 0 else None
+        return self.rate_after(1)
+
+    def rate_after(self, num_items: int) -> float | None:
+        """Returns the items a second after so many; None if there were no more."""
+        elapsed = self.total_s - self.marks_s[num_items - 1]
+        return (len(self.marks_s) - num_items) / elapsed if elapsed > 0 else None
