@@ -1,4 +1,4 @@
-# make demo | test | check | parity | bench | quality | format
+# make demo | test | check | parity | bench | quality | sanitize | format
 PYTHON ?= python3
 VENV := .venv
 # How often the contestants of `make bench` take their turn.
@@ -12,7 +12,10 @@ BIN := $(VENV)/bin
 PEERS := torch==2.13.0 transformers==5.23.0 accelerate
 LLAMA_CPP := llama-cpp-python==0.3.36
 
-.PHONY: demo test check format-check lint types imports parity bench quality format clean
+# What the C++ library is made of.
+KERNELS := CMakeLists.txt $(wildcard gemma/gm/kernels/*.cc gemma/gm/kernels/*.h gemma/gm/kernels/*.inc)
+
+.PHONY: demo test check format-check lint types imports parity bench quality sanitize format clean
 
 demo: $(VENV)/ready
 	$(BIN)/gemma generate "The capital of France is" --max-new-tokens 32
@@ -44,12 +47,23 @@ bench: $(VENV)/ready $(PARITY)/ready $(LLAMA)/ready
 quality: $(VENV)/ready $(LLAMA)/ready
 	$(BIN)/python benchmarks/quality.py --llama-python $(LLAMA)/bin/python --tokens $(TOKENS)
 
+# The kernels' own tests with a library that stops at a wrong address or undefined
+# behaviour. Python is not built for it, so its runtime is loaded first.
+SANITIZED := build/sanitize/gemma_kernels.so
+RUNTIMES := $(foreach lib,libasan.so libubsan.so libstdc++.so,$(shell gcc -print-file-name=$(lib)))
+
+sanitize: $(VENV)/ready $(SANITIZED)
+	GEMMA_TEST_KERNELS=$(CURDIR)/$(SANITIZED) ASAN_OPTIONS=detect_leaks=0 \
+	  LD_PRELOAD="$(RUNTIMES)" $(BIN)/python -m pytest tests/gm/kernels -m "not embedded"
+
+$(SANITIZED): $(KERNELS)
+	cmake -S . -B build/sanitize -DGEMMA_SANITIZE=address,undefined \
+	  -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
+	cmake --build build/sanitize --parallel
+
 format: $(VENV)/ready
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-
-# What the C++ library is made of.
-KERNELS := CMakeLists.txt $(wildcard gemma/gm/kernels/*.cc gemma/gm/kernels/*.h gemma/gm/kernels/*.inc)
 
 $(VENV)/ready: pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv $(VENV)

@@ -6,6 +6,7 @@ here only, never in users' programs.
 
 import dataclasses
 import functools
+import os
 from pathlib import Path
 
 import hypothesis
@@ -35,6 +36,7 @@ jaxtyping.install_import_hook(
 )
 
 from gemma import gm  # noqa: E402
+from gemma.gm.kernels import _library  # noqa: E402
 from gemma.gm.nn import (  # noqa: E402
     AttentionType,
     Output,
@@ -47,6 +49,11 @@ from gemma.gm.nn import (  # noqa: E402
 )
 from gemma.gm.typing import Params  # noqa: E402
 from gemma.gm.weights import flatten, unflatten  # noqa: E402
+
+# `make sanitize` names a library that watches itself.
+if "GEMMA_TEST_KERNELS" in os.environ:
+    _library._PATH = Path(os.environ["GEMMA_TEST_KERNELS"])
+    assert _library.available()
 
 # Programs that tests compile are kept between runs, away from those of users.
 jax.config.update("jax_compilation_cache_dir", str(gm.hub.cache_dir() / "xla-tests"))

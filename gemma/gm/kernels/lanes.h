@@ -83,9 +83,10 @@ inline Lanes LoadSigned(const uint8_t* p) {
   const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
   return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
 }
-// Rounds numbers of at most 127 to bytes and returns the sum of these.
+// Rounds numbers of at most 127 to bytes and returns the sum of these. NaN counts as 0.
 inline int32_t StoreBytes(int8_t* p, Lanes x) {
-  const __m512i whole = _mm512_cvtps_epi32(x);
+  const __mmask16 is_number = _mm512_cmp_ps_mask(x, x, _CMP_ORD_Q);
+  const __m512i whole = _mm512_maskz_cvtps_epi32(is_number, x);
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(whole));
   return _mm512_reduce_add_epi32(whole);
 }
