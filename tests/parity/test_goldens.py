@@ -63,13 +63,13 @@ def test_greedy_tokens(golden):
     sampling = stack([Sampling()] * batch_size, [0] * batch_size)
     choice = Choice(sampling, jnp.zeros(model.config.vocab_size), None)
     decoded = first_tokens(model, params, x, cache, choice)
-    tokens = [decoded.tokens]
+    tokens = [decoded.last]
     for _ in range(num_steps - 1):
         active = jnp.ones(batch_size, bool)
         decoded = decode_step(
-            model, params, decoded.cache, decoded.tokens, active, choice
+            model, params, decoded.cache, decoded.last, active, choice
         )
-        tokens.append(decoded.tokens)
+        tokens.append(decoded.last)
     np.testing.assert_array_equal(jnp.stack(tokens, axis=1), greedy)
 
 

@@ -51,9 +51,10 @@ def quantized_matmul(
     layouts = [weight[3:] for weight in weights]
 
     def reference(x: Array, *arrays: Array) -> tuple[Array, ...]:
+        triples = zip(arrays[0::3], arrays[1::3], arrays[2::3], strict=True)
         rebuilt = (
-            PackedWeight(*arrays[3 * i : 3 * i + 3], *layout)
-            for i, layout in enumerate(layouts)
+            PackedWeight(*triple, *layout)  # pyright: ignore[reportCallIssue]
+            for triple, layout in zip(triples, layouts, strict=True)
         )
         return tuple(x @ dequantize(weight).T for weight in rebuilt)
 
@@ -63,9 +64,10 @@ def quantized_matmul(
             for weight in weights
         )
         kinds = np.array([kind_numbers(weight.kind) for weight in weights], np.int64)
-        return jax.ffi.ffi_call(
+        product = jax.ffi.ffi_call(
             "gemma_quantized_matmul", outs, vmap_method="sequential"
-        )(x, *arrays, kinds=kinds.reshape(-1))
+        )
+        return tuple(product(x, *arrays, kinds=kinds.reshape(-1)))
 
     arrays = (array for weight in weights for array in weight.arrays)
     return on_cpu(call, reference)(x.astype(jnp.float32), *arrays)

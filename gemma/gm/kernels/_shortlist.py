@@ -74,7 +74,7 @@ def shortlist(
         return Shortlist(*found)
 
     def reference(x, *arrays) -> Shortlist:
-        w = dequantize(PackedWeight(*arrays[:3], *layout))
+        w = dequantize(PackedWeight(*arrays[:3], *layout))  # pyright: ignore
         bias, _ = arrays[5:]  # as many are returned as there is room for
         return largest(x @ w.T, bias=bias, capacity=capacity, softcap=softcap)
 

@@ -23,7 +23,7 @@ def prefill(
     prompts: Sequence[Sequence[int]],
     *,
     feed: Mapping[int, Callable[..., Any]],
-) -> tuple[Float[Array, "B D"], Cache]:
+) -> tuple[Float[Array | np.ndarray, "B D"], Cache]:
     """Writes the prompts behind what the cache holds.
 
     The length of the prompts never recompiles: each call of the model takes a chunk.

@@ -25,7 +25,12 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from gemma.gm import hub
 from gemma.gm.nn import Transformer
-from gemma.gm.text._decode import Choice, decode_step, first_tokens
+from gemma.gm.text._decode import (
+    MAX_STOP_IDS,
+    Choice,
+    decode_steps,
+    first_tokens,
+)
 from gemma.gm.text._prefill import feed_chunk
 from gemma.gm.text._sampling import Sampling, stack
 from gemma.gm.text._screen import screen_struct
@@ -42,13 +47,13 @@ class Programs(NamedTuple):
       init_cache: Returns an empty cache for some rows.
       feed_chunk: `feed_chunk`, by the length of the chunk.
       first_tokens: `first_tokens`.
-      decode_step: `decode_step`.
+      decode_steps: `decode_steps`.
     """
 
     init_cache: Callable[[], Cache]
     feed_chunk: Mapping[int, Callable[..., Any]]
     first_tokens: Callable[..., Any]
-    decode_step: Callable[..., Any]
+    decode_steps: Callable[..., Any]
 
 
 @functools.partial(
@@ -89,7 +94,7 @@ def traced_programs(
         ),
         feed_chunk=dict.fromkeys(chunk_lengths, feed),
         first_tokens=functools.partial(first_tokens, model, with_logits=with_logits),
-        decode_step=functools.partial(decode_step, model, with_logits=with_logits),
+        decode_steps=functools.partial(decode_steps, model, with_logits=with_logits),
     )
 
 
@@ -139,7 +144,7 @@ def _calls(
     x = shape((1, model.config.embed_dim), dtype)
     choice = Choice(
         sampling=jax.eval_shape(lambda: stack([Sampling()], [0])),
-        bias=shape((model.config.vocab_size,), jnp.float32),
+        bias=shape((model.config.vocab_size,), jnp.float32),  # pyright: ignore
         screen=screen_struct(params),
     )
     one, active = shape((1,), jnp.int32), shape((1,), jnp.bool_)
@@ -147,7 +152,8 @@ def _calls(
         tokens, mask = shape((1, length), jnp.int32), shape((1, length), jnp.bool_)
         yield feed_chunk, (model, params, cache, tokens, mask, x, active)
     yield first_tokens, (model, params, x, cache, choice)
-    yield decode_step, (model, params, cache, one, active, choice)
+    stop_ids, limit = shape((MAX_STOP_IDS,), jnp.int32), shape((), jnp.int32)
+    yield decode_steps, (model, params, cache, one, active, choice, stop_ids, limit)
 
 
 def _path(fingerprint: bytes, function: Any, arguments: tuple) -> Path:

@@ -20,7 +20,7 @@ from gemma.gm.text._compilation import (
     default_cache_length,
     enable_compilation_cache,
 )
-from gemma.gm.text._decode import Choice, Decoded
+from gemma.gm.text._decode import MAX_STEPS, MAX_STOP_IDS, Choice, Decoded
 from gemma.gm.text._generation import Generation, GrowingRow, Piece, TokenLogprobs
 from gemma.gm.text._loading import load, tokenizer_beside
 from gemma.gm.text._prefill import prefill
@@ -84,6 +84,9 @@ class Sampler:
                 "belong together."
             )
         self._screen = head_screen(params)
+        self._stop_ids = np.full(MAX_STOP_IDS, -1, np.int32)
+        some_ids = self.tokenizer.stop_ids[:MAX_STOP_IDS]
+        self._stop_ids[: len(some_ids)] = some_ids
         self._programs: Programs | None = None
 
     @classmethod
@@ -223,22 +226,31 @@ class Sampler:
             return
         params = self.params
         choice = Choice(sampling, bias, self._screen)
-        programs = self._programs_for(len(rows), num_logprobs is not None)
+        with_logits = num_logprobs is not None
+        programs = self._programs_for(len(rows), with_logits)
         cache, x = programs.init_cache(), self._no_features(len(rows))
         x, cache = prefill(params, cache, x, prompts, feed=programs.feed_chunk)
         decoded = programs.first_tokens(params, x, cache, choice)
-        room = max(row.room for row in rows)
+        room = max(row.room for row in rows) - 1
         while True:
             active = np.array([row.finish_reason is None for row in rows])
             made = decoded
-            room -= 1
             if room > 0:
                 # Dispatched before the host looks at the tokens made: the device never
-                # waits for the host. At an early end, this last step is for nothing.
-                decoded = programs.decode_step(
-                    params, made.cache, made.tokens, active, choice
+                # waits for the host. At an early end, the last steps are for nothing.
+                limit = min(room, 1 if with_logits else MAX_STEPS)
+                decoded = programs.decode_steps(
+                    params,
+                    made.cache,
+                    made.last,
+                    active,
+                    choice,
+                    self._stop_ids,
+                    np.int32(limit),
                 )
-            yield from _push(rows, made, active, num_logprobs)
+                room -= limit
+            for tokens in np.asarray(made.tokens)[: int(made.num_steps)]:
+                yield from _push(rows, tokens, made, num_logprobs)
             if all(row.finish_reason is not None for row in rows):
                 return
 
@@ -291,23 +303,21 @@ class Sampler:
 
 def _push(
     rows: list[GrowingRow],
+    tokens: np.ndarray,
     decoded: Decoded,
-    active: np.ndarray,
     num_logprobs: int | None,
 ) -> Iterator[Piece]:
-    """Hands each active row its token."""
+    """Hands each row that goes on its token of one step."""
     logprobs: list[TokenLogprobs | None] = [None] * len(rows)
     if num_logprobs is not None:
         logprobs = _host_logprobs(decoded, num_logprobs)
-    for row, token_id in enumerate(np.asarray(decoded.tokens)):
-        if active[row]:
-            yield rows[row].push(int(token_id), logprobs[row])
+    for row, token_id, logprob in zip(rows, tokens, logprobs, strict=True):
+        if row.finish_reason is None:
+            yield row.push(int(token_id), logprob)
 
 
 def _host_logprobs(decoded: Decoded, num_top: int) -> list[TokenLogprobs | None]:
-    found = jax.device_get(
-        _logprobs_of(decoded.logits, decoded.tokens, num_top=num_top)
-    )
+    found = jax.device_get(_logprobs_of(decoded.logits, decoded.last, num_top=num_top))
     return [
         TokenLogprobs(
             float(chosen), tuple(zip(ids.tolist(), top.tolist(), strict=True))

@@ -20,6 +20,5 @@ def screen_struct(params: Params) -> Screen | None:
     if not (isinstance(table, QuantizedArray) and screens_are_used()):
         return None
     tiles, groups = table.scales.shape[:2]
-    return Screen(
-        *(jax.ShapeDtypeStruct((tiles, groups, n), jnp.uint8) for n in (256, 32))
-    )
+    structs = (jax.ShapeDtypeStruct((tiles, groups, n), jnp.uint8) for n in (256, 32))
+    return Screen(*structs)  # pyright: ignore
