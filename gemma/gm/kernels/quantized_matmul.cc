@@ -71,10 +71,9 @@ void MultiplyTiles(const Product& product, const Activations& x, int64_t begin,
   const Weight& w = product.weight;
   for (int64_t row = 0; row < x.rows; row += kMaxRows) {
     const int64_t row_end = std::min(row + kMaxRows, x.rows);
-    for (int64_t tile = begin; tile < end; ++tile) {
-      float* out = product.out + row * w.outputs + tile * kTile;
-      product.routine(w, x, product.starts.data(), tile, row, row_end, out, w.outputs);
-    }
+    float* out = product.out + row * w.outputs + begin * kTile;
+    product.routine(w, x, product.starts.data(), begin, end - begin, row, row_end, out,
+                    w.outputs);
   }
 }
 

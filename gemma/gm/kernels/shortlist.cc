@@ -175,7 +175,7 @@ class Search {
       const int64_t first = begin + piece * kItemsAPiece;
       for (int64_t i = first; i < std::min(first + kItemsAPiece, end); ++i) {
         const Item& item = s_.items[i];
-        product(w_, s_.activations, s_.starts.data(), item.tile, item.row, item.row + 1,
+        product(w_, s_.activations, s_.starts.data(), item.tile, 1, item.row, item.row + 1,
                 s_.outputs.data() + i * kTile, kTile);
       }
     });

@@ -65,11 +65,11 @@ struct Weight {
 
 struct Activations;
 
-// The outputs of a tile for rows [begin, end) of the activations, at most kMaxRows. `out` is
-// where the first row's go, those of the next row lie `stride` floats on.
+// The outputs of `tiles` tiles for rows [begin, end) of the activations, at most kMaxRows.
+// `out` is where the first row's go, those of the next row lie `stride` floats on.
 using TileProduct = void (*)(const Weight& w, const Activations& x, const int32_t* starts,
-                             int64_t tile, int64_t begin, int64_t end, float* out,
-                             int64_t stride);
+                             int64_t tile, int64_t tiles, int64_t begin, int64_t end,
+                             float* out, int64_t stride);
 
 constexpr int64_t kMaxRows = 128;
 
