@@ -26,6 +26,7 @@ jaxtyping.install_import_hook(
         "gemma.gm.kernels",
         "gemma.gm.math",
         "gemma.gm.nn",
+        "gemma.gm.peft",
         "gemma.gm.text._decode",
         "gemma.gm.text._prefill",
         "gemma.gm.text._sampling",

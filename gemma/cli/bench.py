@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gemma.cli.errors import explained
-from gemma.cli.options import CacheLengthOption, DtypeOption, JsonOption, ModelOption
+from gemma.cli.options import CacheLengthOption, JsonOption, ModelOption, WeightsOption
 from gemma.cli.stopwatch import Stopwatch
 from gemma.cli.terminal import Table, loading_bar, note, write_json, write_tables
 
@@ -38,7 +38,7 @@ def bench(
         int, typer.Option(min=1, metavar="N", help="Runs, of which the median counts.")
     ] = 3,
     cache_length: CacheLengthOption = None,
-    dtype: DtypeOption = None,
+    weights: WeightsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Measure how fast a model loads, reads and writes here."""
@@ -49,7 +49,7 @@ def bench(
     start = time.perf_counter()
     with loading_bar() as progress:
         sampler = Sampler.from_pretrained(
-            model, dtype=dtype, cache_length=cache_length, progress=progress
+            model, dtype=weights, cache_length=cache_length, progress=progress
         )
     load_s = time.perf_counter() - start
     prompts = [_prompt(sampler, prompt_tokens)] * streams

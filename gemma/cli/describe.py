@@ -9,10 +9,10 @@ import typer
 
 from gemma.cli.errors import explained
 from gemma.cli.options import JsonOption, ModelOption
+from gemma.cli.storage import size_words, storage_of, storage_words
 from gemma.cli.terminal import Table, write_json, write_tables
 
 if TYPE_CHECKING:
-    from gemma.gm.ckpts import Checkpoint
     from gemma.gm.nn import LayerConfig, TransformerConfig
 
 # Bytes a weight. Quantized formats add scales, a few percent, that depend on the format.
@@ -111,7 +111,7 @@ def _describe(name: str | None) -> Description:
     else:
         checkpoint = open_checkpoint(hub.resolve(name))
         name, config = str(checkpoint.path), checkpoint.config
-        disk = _disk(checkpoint)
+        disk = storage_of(checkpoint)
     specs = Transformer(config).specs()
     total = num_params(specs)
     embedding = num_params({"embedder": specs["embedder"]})
@@ -158,18 +158,6 @@ def _rope(layer: "LayerConfig") -> dict[str, float]:
     return {"theta": layer.rope.theta, "factor": layer.rope.factor}
 
 
-def _disk(checkpoint: "Checkpoint") -> dict[str, Any]:
-    from gemma.gm.ckpts import GgufFile
-
-    tensors = checkpoint.tensors
-    files = {tensors.file_of(name) for name in tensors.shapes}
-    layout = "safetensors"
-    if isinstance(tensors, GgufFile):
-        types = sorted({tensor.type.name for tensor in tensors.tensors.values()})
-        layout = f"GGUF ({', '.join(types)})"
-    return {"bytes": sum(file.stat().st_size for file in files), "format": layout}
-
-
 def _tables(description: Description) -> list[Table]:
     weights, cache = description.weights_bytes, description.cache_bytes
     about = {"int8": "about ", "int4": "about "}
@@ -183,7 +171,11 @@ def _tables(description: Description) -> list[Table]:
             "Memory for weights (scales of quantized ones not counted)",
             ("dtype", "bytes a weight", "memory"),
             [
-                (dtype, f"{_WEIGHT_BYTES[dtype]:g}", about.get(dtype, "") + _size(size))
+                (
+                    dtype,
+                    f"{_WEIGHT_BYTES[dtype]:g}",
+                    about.get(dtype, "") + size_words(size),
+                )
                 for dtype, size in weights.items()
             ],
         ),
@@ -191,7 +183,7 @@ def _tables(description: Description) -> list[Table]:
             "Memory for keys and values of one sequence",
             ("tokens", *_CACHE_BYTES),
             [
-                (f"{length:,}", *(_size(size) for size in by_dtype.values()))
+                (f"{length:,}", *(size_words(size) for size in by_dtype.values()))
                 for length, by_dtype in cache.items()
             ],
         ),
@@ -223,9 +215,7 @@ def _storage_rows(description: Description) -> list[tuple[str, str]]:
         ("  the rest", f"{count['rest']:,}"),
     ]
     if disk is not None:
-        bits = 8 * disk["bytes"] / count["total"]
-        words = f"{_size(disk['bytes'])}, {disk['format']}, {bits:.1f} bits a weight"
-        rows.append(("On disk", words))
+        rows.append(("On disk", storage_words(disk, count["total"])))
     return rows
 
 
@@ -258,14 +248,3 @@ def _softcaps(attention: float | None, final: float | None) -> str:
 def _rope_words(kind: str, rope: dict[str, float]) -> str:
     stretch = f" (stretched by {rope['factor']:g})" if rope["factor"] != 1 else ""
     return f"{rope['theta']:,.0f} {kind}{stretch}"
-
-
-def _size(num_bytes: int) -> str:
-    """Returns such as "1.07 GB": three digits, decimal units."""
-    value, unit = float(num_bytes), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if value < 999.5:
-            break
-        value, unit = value / 1000, larger
-    digits = 0 if unit == "B" or value >= 99.95 else 1 if value >= 9.995 else 2
-    return f"{value:.{digits}f} {unit}"

@@ -77,7 +77,7 @@ def _explain(error: Exception) -> tuple[str, str]:
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
         return (
             "There is not enough memory.",
-            "Try a shorter --cache-length, --dtype bfloat16 or a smaller model; "
+            "Try a shorter --cache-length, --weights int8 or a smaller model; "
             "`gemma describe` says what each needs.",
         )
     if isinstance(error, ValueError | OSError | ImportError):

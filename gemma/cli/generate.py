@@ -9,10 +9,10 @@ import typer
 from gemma.cli.errors import INTERRUPTED, CommandError, explained
 from gemma.cli.options import (
     CacheLengthOption,
-    DtypeOption,
     JsonOption,
     ModelOption,
     TextArgument,
+    WeightsOption,
     read_text,
 )
 from gemma.cli.stopwatch import Stopwatch
@@ -69,7 +69,7 @@ def generate(
         typer.Option(metavar="TEXT", help="Never make this token. Repeatable."),
     ] = None,
     cache_length: CacheLengthOption = None,
-    dtype: DtypeOption = None,
+    weights: WeightsOption = None,
     echo: Annotated[bool, typer.Option("--echo", help="Print the prompt too.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -83,7 +83,7 @@ def generate(
     sampling = _sampling(temperature, top_k, top_p, min_p, seed)
     with loading_bar() as progress:
         sampler = Sampler.from_pretrained(
-            model, dtype=dtype, cache_length=cache_length, progress=progress
+            model, dtype=weights, cache_length=cache_length, progress=progress
         )
     load_s = time.perf_counter() - start
     watch = Stopwatch()

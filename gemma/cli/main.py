@@ -14,6 +14,7 @@ from gemma.cli.bench import bench
 from gemma.cli.describe import describe
 from gemma.cli.errors import CommandError, is_debugging, report, say
 from gemma.cli.generate import generate
+from gemma.cli.quantize import quantize
 from gemma.cli.tokens import tokens
 
 # Older typers have it from click, newer ones carry it inside.
@@ -22,7 +23,7 @@ _UsageError = typer.BadParameter.__mro__[1]
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
 )
-for command in (generate, tokens, describe, bench):
+for command in (generate, tokens, describe, quantize, bench):
     app.command()(command)
 
 

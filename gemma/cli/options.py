@@ -1,6 +1,5 @@
 """Flags that commands share, and what stands on stdin."""
 
-import enum
 import os
 import sys
 from typing import Annotated
@@ -9,14 +8,17 @@ import typer
 
 from gemma.cli.errors import CommandError
 
+# What weights can be held as, and short names.
+_WEIGHTS = ("as-stored", "float32", "bfloat16", "float16", "int8", "int4", "nf4")
+_SHORT = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 
-class Dtype(enum.StrEnum):
-    """What weights are held as."""
 
-    AS_STORED = "as-stored"
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-    FLOAT16 = "float16"
+def _read_weights(name: str) -> str:
+    """Returns what `dtype` of the library's functions is called with."""
+    long = _SHORT.get(name, name)
+    if long not in _WEIGHTS:
+        raise typer.BadParameter(f"{name!r} is none of {', '.join(_WEIGHTS)}.")
+    return long
 
 
 ModelOption = Annotated[
@@ -29,12 +31,14 @@ ModelOption = Annotated[
         "Default: the embedded Gemma 3 270M.",
     ),
 ]
-DtypeOption = Annotated[
-    Dtype | None,
+WeightsOption = Annotated[
+    str | None,
     typer.Option(
-        metavar="DTYPE",
-        help="float32, bfloat16, float16, or as-stored: as in the file, packed or not. "
-        "Default: as-stored on a CPU with kernels, else float32; bfloat16 elsewhere.",
+        metavar="KIND",
+        parser=_read_weights,
+        help="What weights are held as: float32, bfloat16 (bf16), float16; int8, int4, "
+        "nf4: packed while they are read; as-stored: as in the file, packed or not. Default: "
+        "as-stored on a CPU with kernels, else float32; bfloat16 elsewhere.",
     ),
 ]
 CacheLengthOption = Annotated[

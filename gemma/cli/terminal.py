@@ -92,8 +92,15 @@ def note(words: str) -> None:
 
 
 @contextlib.contextmanager
-def loading_bar() -> Iterator[Callable[[int, int], None] | None]:
-    """Gives a function that shows the bytes of weights; None if nobody is looking."""
+def loading_bar(
+    during: str = "Loading", after: str = "Compiling"
+) -> Iterator[Callable[[int, int], None] | None]:
+    """Gives a function that shows the bytes of weights; None if nobody is looking.
+
+    Args:
+      during: What is done while they come.
+      after: What is done when all are there.
+    """
     if not _is_watched(sys.stderr):
         yield None
         return
@@ -102,12 +109,12 @@ def loading_bar() -> Iterator[Callable[[int, int], None] | None]:
 
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn()
     bar = Progress(*columns, console=Console(stderr=True), transient=True)
-    task = bar.add_task("Loading", total=None)
+    task = bar.add_task(during, total=None)
 
     def show(done: int, total: int) -> None:
         # Not before: fetching or assembling a model has a bar of its own.
         bar.start()
-        label = "Loading" if done < total else "Compiling"
+        label = during if done < total else after
         bar.update(task, description=label, completed=done, total=total)
 
     try:

@@ -1,12 +1,12 @@
 """The rooms of the house, each imported when it is first named.
 
-math · weights · nn · ckpts · text · dialog · hub
+math · kernels · weights · peft · nn · ckpts · text · dialog · hub
 """
 
 import importlib
 from types import ModuleType
 
-_ROOMS = ("ckpts", "dialog", "hub", "kernels", "math", "nn", "text", "weights")
+_ROOMS = ("ckpts", "dialog", "hub", "kernels", "math", "nn", "peft", "text", "weights")
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -109,7 +109,7 @@ def test_temperature_0_stays_greedy(generate, expected):
 
 @pytest.mark.slow
 def test_dtype(generate):
-    assert generate(PROMPT, "--dtype", "bfloat16").code == 0
+    assert generate(PROMPT, "--weights", "bfloat16").code == 0
 
 
 @pytest.mark.parametrize(

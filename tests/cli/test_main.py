@@ -42,7 +42,7 @@ def test_version(gemma):
     [
         (["generate", "--no-such"], "--no-such"),
         (["generate", "-n", "many"], "--max-new-tokens"),
-        (["generate", "--dtype", "int3", "hi"], "int3"),
+        (["generate", "--weights", "int3", "hi"], "int3"),
         (["chatter"], "chatter"),
     ],
 )

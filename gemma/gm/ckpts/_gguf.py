@@ -88,6 +88,11 @@ class GgufFile:
         _give_back(self._bytes, 0, cursor.place)
 
     @property
+    def files(self) -> list[Path]:
+        """The one file there is."""
+        return [self.path]
+
+    @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of each tensor, rows first."""
         return {name: tensor.shape for name, tensor in self.tensors.items()}
@@ -117,6 +122,12 @@ class GgufFile:
         step = max(1, _SLICE_ELEMENTS // tensor.shape[-1])
         self._for_slices(tensor, step, dequantize)
         return out.reshape(tensor.shape)
+
+    def read_rows(self, name: str, begin: int, end: int) -> np.ndarray:
+        """Returns some rows of a tensor, whose last axis is a row."""
+        tensor = self.tensors[name]
+        packed = self.packed(name).reshape(-1, tensor.packed_shape[-1])
+        return _dequantize(packed[begin:end], tensor.type, name, self.path)
 
     def dtype_of(self, name: str) -> np.dtype:
         """Returns float16 or bfloat16 for a tensor of such numbers, else float32."""

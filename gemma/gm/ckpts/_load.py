@@ -1,16 +1,17 @@
 """A checkpoint on disk becomes a model and its params."""
 
 import dataclasses
+import functools
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gemma.gm import kernels
+from gemma.gm import kernels, peft
 from gemma.gm.ckpts._errors import CheckpointError
 from gemma.gm.ckpts._gguf import GgufFile
 from gemma.gm.ckpts._names import Entry
@@ -20,10 +21,11 @@ from gemma.gm.ckpts._names_huggingface import (
     is_extra,
     names_huggingface,
 )
+from gemma.gm.ckpts._quantization_config import packed_from_json
 from gemma.gm.ckpts._safetensors import SafetensorsFolder
 from gemma.gm.ckpts._tensors import TensorReader
 from gemma.gm.nn import Transformer, TransformerConfig
-from gemma.gm.typing import DType, Params
+from gemma.gm.typing import DType, Params, Progress
 from gemma.gm.weights import (
     ParamSpec,
     QuantizedArray,
@@ -34,9 +36,6 @@ from gemma.gm.weights import (
 
 # Instead of a dtype: in memory as in the file, packed or of 16 bits.
 AS_STORED = "as-stored"
-
-# Called with the bytes of weights made so far and in all.
-Progress = Callable[[int, int], None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,14 +65,17 @@ class Checkpoint:
         """Returns the weights.
 
         Args:
-          dtype: Their dtype, or "as-stored" for weights that stay in memory what they
-            are in the file: packed where kernels can hold them (a GGUF file), of 16
-            bits, or float32 where neither; norms are float32. By default "as-stored"
-            on a CPU with kernels, else float32 on CPU and bfloat16 elsewhere.
+          dtype: Their dtype; or "int8", "int4" or "nf4" to quantize them while they are
+            read, see `gm.peft.quantize`; or "as-stored" for weights that stay in memory
+            what they are in the file: packed where kernels can hold them, of 16 bits, or
+            float32 where neither. Norms of packed and stored weights are float32. By
+            default "as-stored" on a CPU with kernels, else float32 on CPU and bfloat16
+            elsewhere.
           progress: Called with the bytes of weights made so far and in all.
 
         Raises:
           CheckpointError: A tensor is missing, unknown or of the wrong shape.
+          ValueError: Weights cannot be held as `dtype`.
         """
         specs: dict[str, ParamSpec] = flatten(self.model.specs())
         _check(self, specs)
@@ -91,12 +93,31 @@ class Checkpoint:
         """Returns what `read_params` would, as shapes: for tracing without weights."""
         if dtype is None:
             dtype = default_dtype()
-        return unflatten(
-            {
-                ours: _struct(self.tensors, self.names[ours], spec.shape, dtype)
-                for ours, spec in flatten(self.model.specs()).items()
-            }
-        )
+        plain = _plain_dtype(dtype)
+        structs = {}
+        for ours, spec in flatten(self.model.specs()).items():
+            structs[ours] = self._packed_struct(ours, spec, dtype)
+            if structs[ours] is None:
+                stored = self._stored_dtype(ours, spec) if dtype == AS_STORED else plain
+                structs[ours] = jax.ShapeDtypeStruct(spec.shape, stored)
+        return unflatten(structs)
+
+    def _stored_dtype(self, ours: str, spec: ParamSpec) -> DType:
+        """Returns the dtype of a weight in the file; norms are applied in float32."""
+        is_norm = len(spec.shape) == 1
+        return jnp.float32 if is_norm else self.tensors.dtype_of(self.names[ours].name)
+
+    def _packed_struct(
+        self, ours: str, spec: ParamSpec, dtype: DType
+    ) -> QuantizedArray | None:
+        """Returns what a weight is as packed; None if it is a plain array."""
+        if not isinstance(dtype, str) or len(spec.shape) == 1:
+            return None
+        if dtype in peft.KINDS:
+            return peft.quantized_weight_struct(ours, spec.shape, dtype)
+        entry = self.names[ours]
+        kind = self.tensors.packed_kind(entry.name) if dtype == AS_STORED else None
+        return kind and quantized_struct(kind, spec.shape, entry.num_out_axes)
 
 
 def open_checkpoint(path: Path | str) -> Checkpoint:
@@ -151,7 +172,7 @@ def _open_huggingface(path: Path) -> Checkpoint:
     if not isinstance(stated, dict):
         raise CheckpointError(f"{path / 'config.json'} does not hold a JSON object.")
     config = config_from_json(stated, path / "config.json")
-    files = SafetensorsFolder(path)
+    files = SafetensorsFolder(path, packed_from_json(stated, path / "config.json"))
     return Checkpoint(path, config, files, names_huggingface(config, files.shapes))
 
 
@@ -196,18 +217,24 @@ def default_dtype() -> DType:
     return AS_STORED if kernels.available() else jnp.float32
 
 
-def _struct(
-    tensors: TensorReader, entry: Entry, shape: tuple[int, ...], dtype: DType
-) -> jax.ShapeDtypeStruct | QuantizedArray:
-    """Returns how one weight is held."""
-    if dtype != AS_STORED:
-        return jax.ShapeDtypeStruct(shape, dtype)
-    if len(shape) == 1:  # norms: few bytes, and applied in float32
-        return jax.ShapeDtypeStruct(shape, jnp.float32)
-    kind = tensors.packed_kind(entry.name)
-    if kind is None:
-        return jax.ShapeDtypeStruct(shape, tensors.dtype_of(entry.name))
-    return quantized_struct(kind, shape, entry.num_out_axes)
+def is_float(dtype: DType) -> bool:
+    """Returns whether arrays of a dtype can hold plain weights."""
+    try:
+        return bool(jnp.issubdtype(jnp.dtype(dtype), jnp.floating))
+    except TypeError:
+        return False
+
+
+def _plain_dtype(dtype: DType) -> DType:
+    """Returns the dtype of the weights that are not packed."""
+    if isinstance(dtype, str) and (dtype == AS_STORED or dtype in peft.KINDS):
+        return jnp.float32
+    if not is_float(dtype):
+        raise ValueError(
+            f"Weights cannot be held as {dtype!r}; choose a float dtype or one of "
+            f"{', '.join(map(repr, (AS_STORED, *peft.KINDS)))}."
+        )
+    return dtype
 
 
 def _read_weight(
@@ -215,8 +242,11 @@ def _read_weight(
 ) -> jax.Array | QuantizedArray:
     """Reads one weight as its struct says. On CPU aligned arrays are not copied."""
     if isinstance(struct, QuantizedArray):
-        values, scales, supers = map(jax.device_put, tensors.read_packed(entry.name))
-        return dataclasses.replace(struct, values=values, scales=scales, supers=supers)
+        if tensors.packed_kind(entry.name) == struct.kind:
+            return struct.filled(tensors.read_packed(entry.name))
+        read_rows = functools.partial(tensors.read_rows, entry.name)
+        name = f"Tensor {entry.name!r} in {tensors.file_of(entry.name)}"
+        return struct.filled(peft.pack_matrix(struct, read_rows, name=name))
     if entry.offset:
         value = tensors.read(entry.name, np.float32) + np.float32(entry.offset)
         value = value.astype(struct.dtype)

@@ -16,14 +16,15 @@ from gemma.gm.nn import (
     gemma2_config,
     gemma3_config,
 )
+from gemma.gm.weights import num_out_axes
 
 # The converter of llama.cpp adds one to the weight of every norm of these families.
 _NORM = -1.0
 
 _COMMON = {
-    "attn/q": Entry("attn_q.weight", 2),
-    "attn/k": Entry("attn_k.weight", 2),
-    "attn/v": Entry("attn_v.weight", 2),
+    "attn/q": Entry("attn_q.weight"),
+    "attn/k": Entry("attn_k.weight"),
+    "attn/v": Entry("attn_v.weight"),
     "attn/o": Entry("attn_output.weight"),
     "mlp/gate": Entry("ffn_gate.weight"),
     "mlp/up": Entry("ffn_up.weight"),
@@ -51,7 +52,7 @@ def names_gguf(config: TransformerConfig) -> dict[str, Entry]:
     for i in range(config.num_layers):
         for ours, entry in _LAYER[config.family].items():
             theirs = f"blk.{i}.{entry.name}"
-            names[f"layer_{i}/{ours}"] = Entry(theirs, entry.num_out_axes, entry.offset)
+            names[f"layer_{i}/{ours}"] = Entry(theirs, num_out_axes(ours), entry.offset)
     return names
 
 

@@ -17,6 +17,7 @@ from gemma.gm.nn import (
     gemma2_config,
     gemma3_config,
 )
+from gemma.gm.weights import num_out_axes
 
 _MODEL_TYPES = {"gemma": "gemma", "gemma2": "gemma2", "gemma3_text": "gemma3"}
 
@@ -49,11 +50,11 @@ _TYPE_NAMES = {
 }
 _NAME_OF_TYPE = {value: key for key, value in _TYPE_NAMES.items()}
 
-# Our name: theirs, and how many of our axes their first axis holds.
+# Our name: theirs.
 _ATTENTION = {
-    "attn/q": Entry("self_attn.q_proj.weight", 2),
-    "attn/k": Entry("self_attn.k_proj.weight", 2),
-    "attn/v": Entry("self_attn.v_proj.weight", 2),
+    "attn/q": Entry("self_attn.q_proj.weight"),
+    "attn/k": Entry("self_attn.k_proj.weight"),
+    "attn/v": Entry("self_attn.v_proj.weight"),
     "attn/o": Entry("self_attn.o_proj.weight"),
     "mlp/gate": Entry("mlp.gate_proj.weight"),
     "mlp/up": Entry("mlp.up_proj.weight"),
@@ -101,7 +102,7 @@ def names_huggingface(
     for i in range(config.num_layers):
         for ours, entry in _LAYER[config.family].items():
             theirs = f"{prefix}layers.{i}.{entry.name}"
-            names[f"layer_{i}/{ours}"] = Entry(theirs, entry.num_out_axes)
+            names[f"layer_{i}/{ours}"] = Entry(theirs, num_out_axes(ours))
     return names
 
 

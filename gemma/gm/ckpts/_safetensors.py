@@ -7,6 +7,7 @@ Reference: https://huggingface.co/docs/safetensors. Sharded checkpoints have an 
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import ml_dtypes
 import numpy as np
@@ -14,8 +15,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from gemma.gm.ckpts._errors import CheckpointError
-from gemma.gm.kernels import Packed
+from gemma.gm.ckpts._quantization_config import PackedTensor
+from gemma.gm.kernels import (
+    TILE,
+    Packed,
+    PackedKind,
+    empty_aligned,
+    in_slices,
+)
 from gemma.gm.typing import DType
+from gemma.gm.weights import quantized_struct
 
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
@@ -26,22 +35,47 @@ _NARROW = {"F16": np.dtype(np.float16), "BF16": np.dtype(ml_dtypes.bfloat16)}
 class SafetensorsFolder:
     """The safetensors files of a folder, memory-mapped; a `TensorReader`."""
 
-    def __init__(self, folder: Path):
+    def __init__(
+        self,
+        folder: Path,
+        packed: Mapping[str, PackedTensor] = MappingProxyType({}),
+    ):
+        """Opens the files.
+
+        Args:
+          folder: Where they are.
+          packed: Which matrices are packed, as config.json says.
+
+        Raises:
+          CheckpointError: A file is damaged or missing, or a packed tensor is.
+        """
         self.folder = Path(folder)
         self._files = {path: _open(path) for path in _find_files(self.folder)}
         self._home = {n: p for p, file in self._files.items() for n in file.keys()}  # noqa: SIM118
+        self._packed = packed
         _check_index(self.folder / _INDEX, self._home)
+        self._check_packed()
+
+    @property
+    def files(self) -> list[Path]:
+        """The shards."""
+        return list(self._files)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each tensor."""
-        return {
-            name: tuple(self._files[path].get_slice(name).get_shape())
-            for name, path in self._home.items()
+        """Shape of each tensor; a packed one is one, not three."""
+        parts = {part for n, tensor in self._packed.items() for part in tensor.parts(n)}
+        plain = {
+            name: tuple(self._slice(name).get_shape())
+            for name in self._home
+            if name not in parts
         }
+        return plain | {name: tensor.shape for name, tensor in self._packed.items()}
 
     def file_of(self, name: str) -> Path:
-        """Returns the shard that holds a tensor."""
+        """Returns the shard that holds a tensor, or the values of a packed one."""
+        if name in self._packed:
+            name = next(iter(self._packed[name].parts(name)))
         return self._home[name]
 
     def dtype_of(self, name: str) -> np.dtype:
@@ -49,17 +83,68 @@ class SafetensorsFolder:
         stored = self._files[self._home[name]].get_slice(name).get_dtype()
         return _NARROW.get(stored, np.dtype(np.float32))
 
-    def packed_kind(self, name: str) -> None:
-        """Returns None: these files hold plain numbers."""
-        del name
+    def packed_kind(self, name: str) -> PackedKind | None:
+        """Returns how a tensor is packed; None for plain numbers."""
+        return self._packed[name].kind if name in self._packed else None
 
     def read_packed(self, name: str) -> Packed:
-        """Is never called, since no tensor has a packed kind."""
-        raise NotImplementedError(name)
+        """Returns the bytes of a packed tensor, as they were saved."""
+        values, scales, supers = map(self._read_part, self._packed[name].parts(name))
+        return Packed(values, scales, supers)
 
     def read(self, name: str, dtype: DType) -> np.ndarray:
         """Returns one tensor, converted to `dtype`."""
-        return self._files[self._home[name]].get_tensor(name).astype(dtype, copy=False)
+        if name not in self._packed:
+            file = self._files[self._home[name]]
+            return file.get_tensor(name).astype(dtype, copy=False)
+        out = empty_aligned(self._packed[name].shape, dtype)
+
+        def fill(begin: int, end: int) -> None:
+            out[begin:end] = self.read_rows(name, begin, end)
+
+        in_slices(len(out), out.shape[1], fill)
+        return out
+
+    def read_rows(self, name: str, begin: int, end: int) -> np.ndarray:
+        """Returns some rows of a matrix, in the dtype of the file or in float32."""
+        if name not in self._packed:
+            return self._slice(name)[begin:end]
+        tensor = self._packed[name]
+        first, last = begin // TILE, -(-end // TILE)
+        values, scales, supers = (
+            # Split values have an axis before that of tiles.
+            self._slice(part)[(slice(None),) * (len(shape) - 3) + (slice(first, last),)]
+            for part, shape in tensor.parts(name).items()
+        )
+        shape = (last - first) * TILE, tensor.shape[1]
+        tiles = quantized_struct(tensor.kind, shape, 1).filled(
+            Packed(values, scales, supers)
+        )
+        rows = slice(begin - first * TILE, end - first * TILE)
+        return np.asarray(tiles.dequantize())[rows]
+
+    def _slice(self, name: str):
+        return self._files[self._home[name]].get_slice(name)
+
+    def _read_part(self, name: str) -> np.ndarray:
+        return self._files[self._home[name]].get_tensor(name)
+
+    def _check_packed(self) -> None:
+        """Refuses a folder that lacks what its config.json says is packed."""
+        for name, tensor in self._packed.items():
+            for part, shape in tensor.parts(name).items():
+                if part not in self._home:
+                    raise CheckpointError(
+                        f"{self.folder} lacks tensor {part!r}, which its config.json "
+                        "says is there."
+                    )
+                found = self._slice(part)
+                if (found.get_dtype(), tuple(found.get_shape())) != ("U8", shape):
+                    raise CheckpointError(
+                        f"Tensor {part!r} in {self._home[part]} is "
+                        f"{found.get_dtype()} {tuple(found.get_shape())}; the "
+                        f"config.json asks for U8 {shape}."
+                    )
 
 
 def _find_files(folder: Path) -> list[Path]:

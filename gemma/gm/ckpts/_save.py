@@ -4,12 +4,17 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
+from gemma.gm.ckpts._load import AS_STORED, is_float
 from gemma.gm.ckpts._names_huggingface import config_to_json, names_huggingface
+from gemma.gm.ckpts._quantization_config import PackedTensor, packed_to_json
 from gemma.gm.ckpts._safetensors import write_safetensors
 from gemma.gm.nn import Transformer
 from gemma.gm.typing import DType, Params
@@ -34,21 +39,27 @@ def save_model(
     *,
     dtype: DType | None = None,
     max_shard_bytes: int = 5_000_000_000,
+    files: Mapping[str, bytes] = MappingProxyType({}),
 ) -> None:
-    """Writes a Hugging Face folder, which transformers and `load_model` can read.
+    """Writes a Hugging Face folder, which `load_model` can read.
 
     The folder appears under its name once it is whole. If the model came from a
-    Hugging Face folder, the files of its tokenizer are copied along.
+    Hugging Face folder, the files of its tokenizer are copied along. transformers can
+    read the folder too, unless its weights are packed.
 
     Args:
       path: The folder to make. It must not exist.
       model: The model.
       params: Its params.
-      dtype: Dtype to write; by default that of the embedding table.
+      dtype: Dtype to write; or "as-stored" for weights as they are in memory, those
+        that are packed bit for bit. By default that of the embedding table, which is
+        float32 for a packed one.
       max_shard_bytes: Largest size of one file.
+      files: What else to put into the folder, by name, such as a tokenizer.model.
 
     Raises:
       FileExistsError: There is something at the path.
+      ValueError: Weights cannot be written as `dtype`.
     """
     path = Path(path)
     if path.exists():
@@ -57,11 +68,32 @@ def save_model(
     unfinished = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
         _fill(unfinished, model, params, dtype, max_shard_bytes)
+        for name, content in files.items():
+            (unfinished / name).write_bytes(content)
         unfinished.chmod(0o777 & ~_umask())  # mkdtemp makes folders private
         os.replace(unfinished, path)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
+
+
+class _Tensor(NamedTuple):
+    """One tensor to write."""
+
+    weight: jax.Array | QuantizedArray
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes in the file."""
+        return self.weight.size * self.dtype.itemsize
+
+    def read(self) -> np.ndarray:
+        """Returns what the file gets; made when its turn comes."""
+        weight = self.weight
+        plain = weight.dequantize() if isinstance(weight, QuantizedArray) else weight
+        return np.asarray(plain).astype(self.dtype, copy=False).reshape(self.shape)
 
 
 def _fill(
@@ -72,21 +104,41 @@ def _fill(
     max_shard_bytes: int,
 ) -> None:
     weights = flatten(params)
-    dtype = np.dtype(dtype or weights["embedder/input_embedding"].dtype)
-    table = names_huggingface(model.config, present=())
-    ours = {entry.name: path for path, entry in table.items()}
-
-    def read(name: str) -> np.ndarray:
-        weight = weights[ours[name]]
-        shape = table[ours[name]].their_shape(weight.shape)
-        if isinstance(weight, QuantizedArray):
-            weight = weight.dequantize()
-        return np.asarray(weight).astype(dtype).reshape(shape)
-
-    sizes = {n: weights[p].size * dtype.itemsize for n, p in ours.items()}
-    write_safetensors(folder, sizes, read, max_shard_bytes=max_shard_bytes)
-    config = config_to_json(model.config, jnp.dtype(dtype).name)
+    keep = isinstance(dtype, str) and dtype == AS_STORED
+    if keep or dtype is None:
+        # Packed weights have none that config.json could state; norms are never packed.
+        dtype = weights["final_norm" if keep else "embedder/input_embedding"].dtype
+    if not is_float(dtype):
+        raise ValueError(
+            f"Weights cannot be written as {dtype!r}: pass a float dtype; or pack them "
+            f"with gm.peft.quantize and pass {AS_STORED!r}."
+        )
+    tensors: dict[str, _Tensor] = {}
+    packed: dict[str, PackedTensor] = {}
+    for ours, entry in names_huggingface(model.config, present=()).items():
+        weight = weights[ours]
+        shape = entry.their_shape(weight.shape)
+        if keep and isinstance(weight, QuantizedArray):
+            packed[entry.name] = PackedTensor(weight.kind, (shape[0], shape[-1]))
+            parts = packed[entry.name].parts(entry.name).items()
+            for (part, size), array in zip(parts, weight.packed.arrays, strict=True):
+                tensors[part] = _Tensor(array, size, np.dtype(np.uint8))
+        else:
+            written = np.dtype(weight.dtype if keep else dtype)
+            tensors[entry.name] = _Tensor(weight, shape, written)
+    write_safetensors(
+        folder,
+        {name: tensor.num_bytes for name, tensor in tensors.items()},
+        lambda name: tensors[name].read(),
+        max_shard_bytes=max_shard_bytes,
+    )
+    config = config_to_json(model.config, np.dtype(dtype).name) | packed_to_json(packed)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    _copy_tokenizer(model, folder)
+
+
+def _copy_tokenizer(model: Transformer, folder: Path) -> None:
+    """Copies the files of the tokenizer, if the model came from such a folder."""
     if model.checkpoint is not None and model.checkpoint.is_dir():
         for name in _TOKENIZER_FILES:
             if (model.checkpoint / name).exists():

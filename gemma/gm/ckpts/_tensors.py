@@ -1,5 +1,6 @@
 """What every format reader offers: tensors by their name in the file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +14,11 @@ class TensorReader(Protocol):
     """Tensors on disk, read one at a time so that memory holds no second copy."""
 
     @property
+    def files(self) -> Sequence[Path]:
+        """The files that hold them."""
+        ...
+
+    @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of each tensor, rows first, as stored."""
         ...
@@ -23,6 +29,10 @@ class TensorReader(Protocol):
 
     def dtype_of(self, name: str) -> np.dtype:
         """Returns float16 or bfloat16 for a tensor of such numbers, else float32."""
+        ...
+
+    def read_rows(self, name: str, begin: int, end: int) -> np.ndarray:
+        """Returns some rows of a matrix, in any float dtype."""
         ...
 
     def packed_kind(self, name: str) -> PackedKind | None:

@@ -10,8 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gemma.gm.typing import DType
-
 TILE, GROUP, SUPER = 16, 32, 8
 STEPS = 8  # of four columns to a group
 
@@ -139,13 +137,3 @@ def _lanes(rows: np.ndarray) -> np.ndarray:
     tiles = len(padded) // TILE
     lanes = padded.reshape(tiles, TILE, *rows.shape[1:]).transpose(0, 2, 3, 1)
     return np.ascontiguousarray(lanes).view(np.uint8)
-
-
-def empty_aligned(shape: tuple[int, ...], dtype: DType) -> np.ndarray:
-    """Returns an uninitialised array that JAX on CPU can adopt without a copy."""
-    alignment = 64  # XLA copies a host buffer that is less aligned
-    dtype = np.dtype(dtype)
-    num_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    buffer = np.empty(num_bytes + alignment, np.uint8)
-    begin = -buffer.ctypes.data % alignment
-    return buffer[begin : begin + num_bytes].view(dtype).reshape(shape)

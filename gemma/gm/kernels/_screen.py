@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Array, UInt8
 
 from gemma.gm.kernels._library import available, library, pointer
-from gemma.gm.kernels._packing import empty_aligned
 from gemma.gm.kernels._quantized_matmul import PackedWeight, kind_numbers
+from gemma.gm.kernels._slices import empty_aligned
 
 _TILES_A_PIECE = 64
 

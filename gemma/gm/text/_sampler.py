@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gemma.gm import kernels
-from gemma.gm.ckpts import Progress
+from gemma.gm import kernels, peft
+from gemma.gm.ckpts import AS_STORED, Progress
 from gemma.gm.dialog import format_for
 from gemma.gm.nn import Transformer
 from gemma.gm.text._compilation import (
@@ -103,7 +103,8 @@ class Sampler:
         Args:
           name: A Hugging Face folder or GGUF file, the name of a published model, or
             None for the embedded Gemma 3 270M; see `gm.hub.resolve`.
-          dtype: Dtype of the weights; see `gm.ckpts.load_model`.
+          dtype: Dtype of the weights, or "int8", "int4", "nf4" or "as-stored"; see
+            `gm.ckpts.Checkpoint.read_params`.
           cache_length: The most tokens of a prompt and its answer together.
           progress: Called with the bytes of weights made so far and in all.
         """
@@ -341,11 +342,15 @@ def _gather(prompt_ids: list[int], pieces: list[Piece], prefix: str) -> Generati
 
 def _warn_if_slow(dtype: DType | None) -> None:
     """Says that kernels are missing, where they would have been used."""
-    if dtype is None and jax.default_backend() == "cpu" and not kernels.available():
+    is_packed = isinstance(dtype, str) and dtype in (AS_STORED, *peft.KINDS)
+    would_help = dtype is None or is_packed
+    if would_help and jax.default_backend() == "cpu" and not kernels.available():
+        loss = "GGUF files run about three times slower"
+        if is_packed:
+            loss = f"{dtype} weights run ten times slower than float32"
         warnings.warn(
-            "gemma-jax was installed without its C++ kernels, so GGUF files run about "
-            "three times slower on this CPU. Install a C++ compiler, then gemma-jax "
-            "again.",
+            f"gemma-jax was installed without its C++ kernels, so {loss} on this CPU. "
+            "Install a C++ compiler, then gemma-jax again.",
             stacklevel=3,
         )
 

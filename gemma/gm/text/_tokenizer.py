@@ -229,6 +229,10 @@ class Tokenizer:
         self._require_id(token_id)
         return self.vocabulary.kinds[token_id] in _CONTROL_KINDS
 
+    def model_bytes(self) -> bytes:
+        """Returns the vocabulary as a sentencepiece model: what tokenizer.model holds."""
+        return _serialize(self.vocabulary)
+
     @cached_property
     def _control_pattern(self) -> re.Pattern[str]:
         names = list(self.control_tokens)
@@ -260,8 +264,8 @@ class Tokenizer:
             )
 
 
-def _build_processor(vocabulary: Vocabulary) -> SentencePieceProcessor:
-    """Returns a sentencepiece processor that does no more than the merges."""
+def _serialize(vocabulary: Vocabulary) -> bytes:
+    """Returns a sentencepiece model that does no more than the merges."""
     model = ModelProto(
         trainer_spec=_trainer_spec(vocabulary), normalizer_spec=_NORMALIZER_SPEC
     )
@@ -272,9 +276,13 @@ def _build_processor(vocabulary: Vocabulary) -> SentencePieceProcessor:
         add(piece=piece or f"no piece {token_id}", score=score, type=kind)
     for name in _absent_bytes(vocabulary):
         add(piece=name, type=PieceKind.BYTE)
+    return model.SerializeToString()
+
+
+def _build_processor(vocabulary: Vocabulary) -> SentencePieceProcessor:
     processor = SentencePieceProcessor()
     try:
-        processor.LoadFromSerializedProto(model.SerializeToString())
+        processor.LoadFromSerializedProto(_serialize(vocabulary))
     except RuntimeError as error:
         raise ValueError(f"Sentencepiece refuses the vocabulary: {error}") from error
     return processor

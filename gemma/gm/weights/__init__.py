@@ -6,6 +6,7 @@ from gemma.gm.weights._spec import (
     ParamSpec,
     init_params,
     num_bytes,
+    num_out_axes,
     num_params,
     shape_structs,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "init_params",
     "is_narrow",
     "num_bytes",
+    "num_out_axes",
     "num_params",
     "quantized_struct",
     "shape_structs",

@@ -1,6 +1,7 @@
 """A weight of a few bits, which is multiplied without ever being unpacked in memory."""
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -8,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gemma.gm.kernels import PackedKind, PackedWeight, dequantize, packed_shapes
+from gemma.gm.kernels import Packed, PackedKind, PackedWeight, dequantize, packed_shapes
+from gemma.gm.typing import DType
 
 
 @jax.tree_util.register_dataclass
@@ -61,7 +63,7 @@ class QuantizedArray:
     @property
     def nbytes(self) -> int:
         """Bytes in memory."""
-        return self.values.nbytes + self.scales.nbytes + self.supers.nbytes
+        return sum(math.prod(a.shape) for a in (self.values, self.scales, self.supers))
 
     @property
     def packed(self) -> PackedWeight:
@@ -75,9 +77,20 @@ class QuantizedArray:
             self.num_columns,
         )
 
-    def dequantize(self) -> jax.Array:
-        """Returns the array it stands for, in float32."""
-        return dequantize(self.packed).reshape(self.shape)
+    def filled(self, packed: Packed) -> "QuantizedArray":
+        """Returns the array with these bytes, on the device. On CPU they are not copied."""
+        values, scales, supers = map(jax.device_put, packed)
+        return dataclasses.replace(self, values=values, scales=scales, supers=supers)
+
+    def dequantize(self, dtype: DType = jnp.float32) -> jax.Array:
+        """Returns the array it stands for."""
+        return _dequantize(self, dtype)
+
+
+@functools.partial(jax.jit, static_argnames="dtype")
+def _dequantize(weight: QuantizedArray, dtype: DType) -> jax.Array:
+    """Compiled, since each of its steps would leave a copy in memory."""
+    return dequantize(weight.packed).reshape(weight.shape).astype(dtype)
 
 
 def quantized_struct(

@@ -17,6 +17,8 @@ from gemma.gm.weights._tree import flatten, unflatten
 
 # transformers' `initializer_range` for every Gemma.
 _STDDEV = 0.02
+# Weights whose outputs are heads, `[N, H, D]`. All others have one axis of outputs.
+_OUT_IN_HEADS = frozenset({"q", "k", "v"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,6 +35,15 @@ class ParamSpec:
     shape: tuple[int, ...]
     axes: tuple[str, ...]
     init: Literal["normal", "zeros"] = "normal"
+
+
+def num_out_axes(path: str) -> int:
+    """Returns how many leading axes of a weight are outputs, by its path or name.
+
+    Params are plain arrays, and `[N, H, D]` looks like `[D, N, H]`; the name is what
+    tells where the axes that are summed over begin.
+    """
+    return 2 if path.rpartition("/")[2] in _OUT_IN_HEADS else 1
 
 
 def init_params(

@@ -1,0 +1,17 @@
+"""Params in other forms: fewer bits, at an error that is known."""
+
+from gemma.gm.peft._quantize import (
+    KINDS,
+    dequantize,
+    pack_matrix,
+    quantize,
+    quantized_weight_struct,
+)
+
+__all__ = [
+    "KINDS",
+    "dequantize",
+    "pack_matrix",
+    "quantize",
+    "quantized_weight_struct",
+]
