@@ -108,8 +108,28 @@ def test_temperature_0_stays_greedy(generate, expected):
 
 
 @pytest.mark.slow
-def test_dtype(generate):
-    assert generate(PROMPT, "--weights", "bfloat16").code == 0
+@pytest.mark.parametrize("kind", ["bf16", "float32", "int8", "nf4"])
+def test_weights_reach_the_sampler(generate, tiny_checkpoint, kind):
+    dtype = {"bf16": "bfloat16"}.get(kind, kind)
+    sampler = gm.text.Sampler.from_pretrained(tiny_checkpoint, dtype=dtype)
+    expected = sampler.sample(PROMPT, max_new_tokens=8) + "\n"
+    assert generate(PROMPT, "--weights", kind).stdout == expected
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["as-stored", "float32", "bfloat16", "float16", "f32", "f16", "int4"],
+)
+def test_names_of_weights(generate, monkeypatch, kind):
+    """The library is called with a dtype that it knows."""
+    seen = []
+    monkeypatch.setattr(
+        gm.text.Sampler,
+        "from_pretrained",
+        lambda *_, dtype, **__: seen.append(dtype) or 1 / 0,
+    )
+    assert generate(PROMPT, "--weights", kind).code == 1
+    assert seen == [{"f32": "float32", "f16": "float16"}.get(kind, kind)]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from gemma.cli.errors import explained
 _HELP = """
 import sys, time
 from gemma.cli.main import run
-for command in ([], ["generate"], ["tokens"], ["describe"], ["bench"]):
+for command in ([], ["generate"], ["tokens"], ["describe"], ["quantize"], ["bench"]):
     assert run([*command, "--help"]) == 0
 heavy = {"jax", "numpy", "rich.table", "sentencepiece"} & set(sys.modules)
 print(sorted(heavy), time.process_time(), file=sys.stderr)

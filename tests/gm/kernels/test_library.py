@@ -28,3 +28,12 @@ def test_one_line_says_that_kernels_are_missing(without_kernels, tmp_path):
 def test_nothing_is_said_where_they_would_not_be_used(without_kernels, tmp_path):
     with pytest.raises(gm.ckpts.CheckpointError):
         gm.text.Sampler.from_pretrained(tmp_path, dtype=jnp.float32)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "nf4", gm.ckpts.AS_STORED])
+def test_packed_weights_are_slow_without_kernels(without_kernels, tmp_path, dtype):
+    with (
+        pytest.warns(UserWarning, match=f"so {dtype} weights run ten times slower"),
+        pytest.raises(gm.ckpts.CheckpointError),
+    ):
+        gm.text.Sampler.from_pretrained(tmp_path, dtype=dtype)

@@ -254,14 +254,6 @@ def test_progress_counts_the_bytes_of_the_result(tiny):
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
-def test_specs_agree_on_which_axes_are_outputs(tiny):
-    """What is summed over is the width, the hidden width, or heads and their width."""
-    for path, spec in flatten(tiny.model.specs()).items():
-        if len(spec.shape) > 1:
-            inputs = spec.axes[num_out_axes(path) :]
-            assert inputs in {("embed",), ("hidden",), ("heads", "head")}, path
-
-
 def test_kinds_are_a_file_format():
     """Folders say them; a change needs another name."""
     assert {name: tuple(map(int, kind)) for name, kind in KINDS.items()} == {

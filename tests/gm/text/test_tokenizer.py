@@ -274,3 +274,19 @@ def test_threads_share_a_tokenizer():
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(tokenizer.encode, texts))
     assert found == list(map(TINY.encode, texts))
+
+
+@pytest.mark.parametrize("source", [MODEL, JSON], ids=["model", "json"])
+def test_written_as_a_model_and_read_is_identity(source, tmp_path):
+    tokenizer = Tokenizer.from_path(source)
+    (tmp_path / "tokenizer.model").write_bytes(tokenizer.model_bytes())
+    found = Tokenizer.from_path(tmp_path / "tokenizer.model")
+    assert found.vocabulary == tokenizer.vocabulary
+
+
+@pytest.mark.slow
+@pytest.mark.embedded
+def test_the_vocabulary_of_a_gguf_file_as_a_model(embedded_tokenizer, tmp_path):
+    (tmp_path / "tokenizer.model").write_bytes(embedded_tokenizer.model_bytes())
+    found = Tokenizer.from_path(tmp_path / "tokenizer.model")
+    assert found.vocabulary == embedded_tokenizer.vocabulary

@@ -12,6 +12,7 @@ from gemma.gm.weights import (
     flatten,
     init_params,
     num_bytes,
+    num_out_axes,
     num_params,
     shape_structs,
     unflatten,
@@ -68,3 +69,11 @@ def test_unflatten_undoes_flatten(tree):
 
 def test_paths_are_in_the_order_of_the_tree():
     assert list(flatten(SPECS)) == ["table", "layer_0/norm", "layer_0/mlp/up"]
+
+
+def test_names_say_which_axes_are_outputs(tiny):
+    """What is summed over is the width, the hidden width, or heads and their width."""
+    for path, spec in flatten(tiny.model.specs()).items():
+        if len(spec.shape) > 1:
+            inputs = spec.axes[num_out_axes(path) :]
+            assert inputs in {("embed",), ("hidden",), ("heads", "head")}, path
