@@ -94,7 +94,11 @@ def test_the_tokenizer_of_a_gguf_file_becomes_one_of_its_own(
 ):
     folder, _ = quantized(model=tiny_gguf)
     found = gm.text.Tokenizer.from_path(folder)
-    assert found.vocabulary == tiny_tokenizer.vocabulary
+    text = "The rain <start_of_turn> дождь 🙂\n\n  on\tthe roof"
+    assert found.encode(text) == tiny_tokenizer.encode(text)
+    assert found.vocab_size == tiny_tokenizer.vocab_size
+    assert found.stop_ids == tiny_tokenizer.stop_ids
+    assert found.control_tokens == tiny_tokenizer.control_tokens
     assert (folder / "tokenizer.model").exists()
 
 
