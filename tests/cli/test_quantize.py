@@ -7,6 +7,7 @@ import pytest
 
 from gemma import gm
 from gemma.gm.ckpts._names_gguf import names_gguf
+from gemma.gm.text._vocabulary import PieceKind
 from gemma.gm.weights import flatten
 
 PROMPT = "the quick brown"
@@ -53,7 +54,10 @@ def tiny_gguf(tiny_checkpoint, tmp_path):
     writer.add_sliding_window(layer.window)
     writer.add_tokenizer_model("llama")
     writer.add_token_list(
-        [p.replace("▁", " ") if p == "▁" * len(p) else p for p in vocabulary.pieces]
+        [
+            piece.replace("▁", " ") if kind == PieceKind.USER_DEFINED else piece
+            for piece, kind in zip(vocabulary.pieces, vocabulary.kinds, strict=True)
+        ]
     )
     writer.add_token_scores(list(vocabulary.scores))
     writer.add_token_types(list(map(int, vocabulary.kinds)))
@@ -94,11 +98,7 @@ def test_the_tokenizer_of_a_gguf_file_becomes_one_of_its_own(
 ):
     folder, _ = quantized(model=tiny_gguf)
     found = gm.text.Tokenizer.from_path(folder)
-    text = "The rain <start_of_turn> дождь 🙂\n\n  on\tthe roof"
-    assert found.encode(text) == tiny_tokenizer.encode(text)
-    assert found.vocab_size == tiny_tokenizer.vocab_size
-    assert found.stop_ids == tiny_tokenizer.stop_ids
-    assert found.control_tokens == tiny_tokenizer.control_tokens
+    assert found.vocabulary == tiny_tokenizer.vocabulary
     assert (folder / "tokenizer.model").exists()
 
 
