@@ -24,9 +24,9 @@ def prompts(random_tokens) -> list[list[int]]:
 def test_ragged_prompts_equal_each_alone(tiny, prompts):
     cache = tiny.model.init_cache(batch_size=3, cache_length=48)
     feed = {8: functools.partial(feed_chunk, tiny.model)}
-    x = jnp.zeros([3, tiny.model.config.embed_dim])
-    x, _ = prefill(tiny.params, cache, x, prompts, feed=feed)
-    logits = tiny.model.logits({"params": tiny.params}, x)
+    cache = prefill(tiny.params, cache, prompts, feed=feed)
+    last = jnp.array([prompt[-1:] for prompt in prompts])
+    logits = tiny.apply(last, cache=cache, last_only=True).logits
     for row, prompt in enumerate(prompts):
         padded = jnp.array([prompt + [0] * (max(LENGTHS) - len(prompt))])
         alone = tiny.apply(padded).logits[:, len(prompt) - 1]

@@ -14,7 +14,7 @@ import pytest
 from tolerances import assert_close
 
 from gemma import gm
-from gemma.gm.text._decode import Choice, decode_step, first_tokens
+from gemma.gm.text._decode import Choice, decode_step
 from gemma.gm.text._prefill import feed_chunk, prefill
 from gemma.gm.text._sampling import Sampling, stack
 
@@ -57,19 +57,15 @@ def test_greedy_tokens(golden):
     cache = model.init_cache(
         batch_size=batch_size, cache_length=prompt.shape[1] + num_steps
     )
-    x = jnp.zeros([batch_size, model.config.embed_dim])
     feed = {8: functools.partial(feed_chunk, model)}
-    x, cache = prefill(params, cache, x, prompt.tolist(), feed=feed)
+    cache = prefill(params, cache, prompt.tolist(), feed=feed)
     sampling = stack([Sampling()] * batch_size, [0] * batch_size)
     choice = Choice(sampling, jnp.zeros(model.config.vocab_size), None)
-    decoded = first_tokens(model, params, x, cache, choice)
-    tokens = [decoded.last]
-    for _ in range(num_steps - 1):
-        active = jnp.ones(batch_size, bool)
-        decoded = decode_step(
-            model, params, decoded.cache, decoded.last, active, choice
-        )
-        tokens.append(decoded.last)
+    active, last, tokens = jnp.ones(batch_size, bool), prompt[:, -1], []
+    for _ in range(num_steps):
+        decoded = decode_step(model, params, cache, last, active, choice)
+        last, cache = decoded.last, decoded.cache
+        tokens.append(last)
     np.testing.assert_array_equal(jnp.stack(tokens, axis=1), greedy)
 
 

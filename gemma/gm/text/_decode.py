@@ -16,7 +16,6 @@ from gemma.gm.text._sampling import (
     SHORTLIST,
     SamplingArrays,
     choose_among,
-    needs_few,
     next_tokens,
     num_wanted,
 )
@@ -52,7 +51,8 @@ class Choice(NamedTuple):
     Attributes:
       sampling: How each row draws.
       bias: Added to the logits; -inf forbids a token.
-      screen: The outline of a packed head, if there is one.
+      screen: The outline of a packed head, through which few logits are found; None
+        to compute them all. Only for rows that need few: see `needs_few`.
     """
 
     sampling: SamplingArrays
@@ -159,22 +159,6 @@ def decode_steps(
     return jax.lax.while_loop(more, step, (start, is_on(tokens, active)))[0]
 
 
-@functools.partial(
-    jax.jit, static_argnames=("model", "with_logits"), donate_argnames="cache"
-)
-def first_tokens(
-    model: Transformer,
-    params: Params,
-    x: Float[Array, "B D"],
-    cache: Cache,
-    choice: Choice,
-    *,
-    with_logits: bool = False,
-) -> Decoded:
-    """Chooses the tokens that follow the prompts, from what prefill returns."""
-    return _choose(model, params, x, cache, choice, with_logits)
-
-
 def _choose(
     model: Transformer,
     params: Params,
@@ -185,13 +169,11 @@ def _choose(
 ) -> Decoded:
     variables, positions = {"params": params}, cache["end"]
     sampling, bias, screen = choice
-
-    def from_all() -> tuple[Array, Array]:
+    if with_logits or screen is None:
         logits = model.logits(variables, x) + bias[None, :]
-        return next_tokens(logits, sampling, positions), logits
-
-    def from_few() -> Array:
-        assert screen is not None
+        tokens = next_tokens(logits, sampling, positions)
+    else:
+        logits = None
         few = model.largest_logits(
             variables,
             x,
@@ -200,15 +182,7 @@ def _choose(
             wanted=num_wanted(sampling),
             capacity=SHORTLIST,
         )
-        return choose_among(few, sampling, positions)
-
-    if with_logits or screen is None:
-        tokens, logits = from_all()
-    else:
-        tokens, logits = (
-            jax.lax.cond(jnp.all(needs_few(sampling)), from_few, lambda: from_all()[0]),
-            None,
-        )
+        tokens = choose_among(few, sampling, positions)
     return Decoded(
         tokens=tokens[None],
         num_steps=jnp.int32(1),

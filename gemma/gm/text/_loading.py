@@ -14,7 +14,7 @@ from gemma.gm.text._compilation import (
     default_cache_length,
     enable_compilation_cache,
 )
-from gemma.gm.text._programs import Programs, compiled_programs
+from gemma.gm.text._programs import Programs, stored_programs
 from gemma.gm.text._tokenizer import Tokenizer
 from gemma.gm.text._vocabulary import from_gguf_metadata
 from gemma.gm.typing import DType, Params
@@ -54,7 +54,7 @@ def load(
     try:
         tokenizer = pool.submit(_read_tokenizer, checkpoint)
         programs = pool.submit(
-            compiled_programs,
+            stored_programs,
             checkpoint.model,
             checkpoint.param_structs(dtype),
             cache_length=cache_length,

@@ -1,16 +1,17 @@
-"""The prompt goes into the cache, in chunks of one size.
+"""The prompt goes into the cache, in chunks of few sizes.
 
-Axes: B batch, L prompt length, C chunk length, D model width.
+All but its last token, that is: a decode step takes that one, and chooses the next. So
+nothing but keys and values is computed here, and all tokens are chosen in one place.
+
+Axes: B batch, C chunk length.
 """
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Int
 
 from gemma.gm.nn import Transformer
 from gemma.gm.typing import Cache, Params
@@ -19,34 +20,28 @@ from gemma.gm.typing import Cache, Params
 def prefill(
     params: Params,
     cache: Cache,
-    x: Float[Array | np.ndarray, "B D"],
     prompts: Sequence[Sequence[int]],
     *,
-    feed: Mapping[int, Callable[..., Any]],
-) -> tuple[Float[Array | np.ndarray, "B D"], Cache]:
-    """Writes the prompts behind what the cache holds.
+    feed: Mapping[int, Callable[..., Cache]],
+) -> Cache:
+    """Writes the prompts, but for their last tokens, behind what the cache holds.
 
     The length of the prompts never recompiles: each call of the model takes a chunk.
 
     Args:
       params: Params of the model.
       cache: Given away: only the returned one may be used afterwards.
-      x: Zeros, of the dtype of the model's features.
       prompts: Token ids of each row, at least one each.
       feed: `feed_chunk` of the model, by the lengths that chunks may have.
-
-    Returns:
-      The model's features of the last token of each prompt, and the cache.
     """
-    lengths = np.array([len(prompt) for prompt in prompts])
-    begin, end = 0, int(max(lengths))
+    prompts = [prompt[:-1] for prompt in prompts]
+    begin, end = 0, max(map(len, prompts))
     while begin < end:
         length = _chunk_length(end - begin, sorted(feed))
         tokens, mask = _cut_chunk(prompts, begin, length)
-        ends_here = (lengths > begin) & (lengths <= begin + length)
-        x, cache = feed[length](params, cache, tokens, mask, x, ends_here)
+        cache = feed[length](params, cache, tokens, mask)
         begin += length
-    return x, cache
+    return cache
 
 
 def _chunk_length(num_left: int, lengths: list[int]) -> int:
@@ -73,12 +68,8 @@ def feed_chunk(
     cache: Cache,
     tokens: Int[Array, "B C"],
     mask: Bool[Array, "B C"],
-    x: Float[Array, "B D"],
-    ends_here: Bool[Array, "B"],
-) -> tuple[Float[Array, "B D"], Cache]:
-    """Returns the features of the prompts that end in this chunk, and the cache."""
-    found = model.features(
-        {"params": params}, tokens, mask=mask, cache=cache, last_only=True
-    )
+) -> Cache:
+    """Returns the cache with the keys and values of a chunk behind what it held."""
+    found = model.features({"params": params}, tokens, mask=mask, cache=cache)
     assert found.cache is not None
-    return jnp.where(ends_here[:, None], found.x, x), found.cache
+    return found.cache

@@ -13,7 +13,7 @@ import pickle
 import platform
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,12 +24,13 @@ from jax.experimental import serialize_executable
 from jax.experimental.compilation_cache import compilation_cache
 
 from gemma.gm import hub
+from gemma.gm.kernels import Screen
 from gemma.gm.nn import Transformer
 from gemma.gm.text._decode import (
     MAX_STOP_IDS,
     Choice,
+    Decoded,
     decode_steps,
-    first_tokens,
 )
 from gemma.gm.text._prefill import feed_chunk
 from gemma.gm.text._sampling import Sampling, stack
@@ -41,19 +42,17 @@ _lock = threading.Lock()
 
 
 class Programs(NamedTuple):
-    """What runs for each prompt, without the arguments that never change.
+    """What runs for prompts, without the arguments that never change.
 
     Attributes:
       init_cache: Returns an empty cache for some rows.
       feed_chunk: `feed_chunk`, by the length of the chunk.
-      first_tokens: `first_tokens`.
       decode_steps: `decode_steps`.
     """
 
     init_cache: Callable[[], Cache]
-    feed_chunk: Mapping[int, Callable[..., Any]]
-    first_tokens: Callable[..., Any]
-    decode_steps: Callable[..., Any]
+    feed_chunk: Mapping[int, Callable[..., Cache]]
+    decode_steps: Callable[..., Decoded]
 
 
 @functools.partial(
@@ -93,19 +92,18 @@ def traced_programs(
             init_cache, model, batch_size, cache_length, dtype
         ),
         feed_chunk=dict.fromkeys(chunk_lengths, feed),
-        first_tokens=functools.partial(first_tokens, model, with_logits=with_logits),
         decode_steps=functools.partial(decode_steps, model, with_logits=with_logits),
     )
 
 
-def compiled_programs(
+def stored_programs(
     model: Transformer,
     params: Params,
     *,
     cache_length: int,
     chunk_lengths: tuple[int, ...],
 ) -> Programs:
-    """Returns the programs for one prompt, from disk if they are there.
+    """Returns the programs for one prompt; what disk lacks is compiled now.
 
     Args:
       model: The model.
@@ -113,52 +111,94 @@ def compiled_programs(
       cache_length: The most tokens of a prompt and its answer together.
       chunk_lengths: How many tokens of a prompt may go through the model at once.
     """
-    calls = list(_calls(model, params, cache_length, chunk_lengths))
-    fingerprint = _fingerprint(model)
-    paths = [_path(fingerprint, *call) for call in calls]
-    with ThreadPoolExecutor(len(calls)) as pool:
-        programs = list(pool.map(_load, paths))
-        if None in programs:
-            with _fresh_compilation():
-                programs = list(pool.map(_compile, paths, programs, calls))
-    start, *feeds, first, decode = programs
-    by_length = dict(zip(chunk_lengths, feeds, strict=True))
-    return Programs(start, by_length, first, decode)
-
-
-def _calls(
-    model: Transformer,
-    params: Params,
-    cache_length: int,
-    chunk_lengths: tuple[int, ...],
-) -> Iterator[tuple[Any, tuple]]:
-    """Yields functions with the shapes of their arguments, in the order of `Programs`."""
-
-    def shape(dims: tuple[int, ...], dtype: DType) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(dims, dtype)
-
-    dtype = model.activation_dtype(params)
-    dtype = jnp.dtype(dtype)
-    yield init_cache, (model, 1, cache_length, dtype)
+    keep = functools.partial(_Stored, _fingerprint(model))
+    dtype = jnp.dtype(model.activation_dtype(params))
+    start = keep(init_cache, model, 1, cache_length, dtype)
     cache = jax.eval_shape(lambda: init_cache(model, 1, cache_length, dtype))
-    x = shape((1, model.config.embed_dim), dtype)
-    choice = Choice(
-        sampling=jax.eval_shape(lambda: stack([Sampling()], [0])),
-        bias=shape((model.config.vocab_size,), jnp.float32),  # pyright: ignore
-        screen=screen_struct(params),
-    )
-    one, active = shape((1,), jnp.int32), shape((1,), jnp.bool_)
-    for length in chunk_lengths:
-        tokens, mask = shape((1, length), jnp.int32), shape((1, length), jnp.bool_)
-        yield feed_chunk, (model, params, cache, tokens, mask, x, active)
-    yield first_tokens, (model, params, x, cache, choice)
-    stop_ids, limit = shape((MAX_STOP_IDS,), jnp.int32), shape((), jnp.int32)
-    yield decode_steps, (model, params, cache, one, active, choice, stop_ids, limit)
+
+    def feed(length: int) -> _Stored:
+        tokens, mask = _shape((1, length), jnp.int32), _shape((1, length), jnp.bool_)
+        return keep(feed_chunk, model, params, cache, tokens, mask)
+
+    def decode(screen: Screen | None) -> _Stored:
+        choice = Choice(
+            sampling=stack([Sampling()], [0]),
+            bias=_shape((model.config.vocab_size,), jnp.float32),  # pyright: ignore
+            screen=screen,
+        )
+        tokens, active = _shape((1,), jnp.int32), _shape((1,), jnp.bool_)
+        stop_ids, limit = _shape((MAX_STOP_IDS,), jnp.int32), _shape((), jnp.int32)
+        rest = tokens, active, choice, stop_ids, limit
+        return keep(decode_steps, model, params, cache, *rest)
+
+    feeds = {length: feed(length) for length in chunk_lengths}
+    screen = screen_struct(params)
+    from_all = decode(None)
+    from_few = from_all if screen is None else decode(screen)
+
+    def decode_either(params, cache, tokens, active, choice, *rest):
+        run = from_all if choice.screen is None else from_few
+        return run(params, cache, tokens, active, choice, *rest)
+
+    # Short prompts and greedy answers need these. Each program takes 0.1 s to read.
+    first = start, feeds[min(feeds)], from_few
+    _prepare(first, {*feeds.values(), from_all}.difference(first))
+    return Programs(start, feeds, decode_either)
+
+
+def _shape(dims: tuple[int, ...], dtype: DType) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(dims, dtype)
+
+
+class _Stored:
+    """A program that is read from disk, or compiled, before it is first called."""
+
+    def __init__(
+        self, fingerprint: bytes, function: Any, model: Transformer, *arguments: Any
+    ):
+        self._function, self._arguments = function, (model, *arguments)
+        self._path = _path(fingerprint, function, arguments)
+        self._program: Any = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self._program is None and not self.read():
+            with _fresh_compilation():
+                self.compile()
+        return self._program(*arguments)
+
+    def is_there(self) -> bool:
+        """Returns whether there is something to read."""
+        return self._path.exists()
+
+    def read(self) -> bool:
+        """Reads it; returns False if it is not on disk, or damaged."""
+        with contextlib.suppress(Exception):
+            stored = pickle.loads(self._path.read_bytes())
+            self._program = serialize_executable.deserialize_and_load(*stored)
+        return self._program is not None
+
+    def compile(self) -> None:
+        """Compiles it, and keeps it on disk if it can be written there."""
+        self._program = self._function.lower(*self._arguments).compile()
+        with contextlib.suppress(OSError):
+            content = pickle.dumps(serialize_executable.serialize(self._program))
+            _write(self._path, content)
+
+
+def _prepare(first: Sequence[_Stored], others: Iterable[_Stored]) -> None:
+    """Reads the first programs, and compiles all that are not on disk."""
+    with ThreadPoolExecutor(len(first)) as pool:
+        were_read = pool.map(_Stored.read, first)
+        missing = [p for p, was in zip(first, were_read, strict=True) if not was]
+        missing += [program for program in others if not program.is_there()]
+        if missing:
+            with _fresh_compilation():
+                list(pool.map(_Stored.compile, missing))
 
 
 def _path(fingerprint: bytes, function: Any, arguments: tuple) -> Path:
     """Returns where the program of a function for such arguments is kept."""
-    leaves, tree = jax.tree.flatten(arguments[1:])
+    leaves, tree = jax.tree.flatten(arguments)
     shapes = [
         (leaf.shape, str(leaf.dtype))
         if isinstance(leaf, jax.ShapeDtypeStruct)
@@ -167,25 +207,6 @@ def _path(fingerprint: bytes, function: Any, arguments: tuple) -> Path:
     ]
     name = f"{function.__name__}{tree}{shapes}".encode()
     return hub.cache_dir() / "programs" / hashlib.sha256(fingerprint + name).hexdigest()
-
-
-def _load(path: Path) -> Any:
-    """Returns a program from disk; None if it is not there, or damaged."""
-    with contextlib.suppress(Exception):
-        stored = pickle.loads(path.read_bytes())
-        return serialize_executable.deserialize_and_load(*stored)
-    return None
-
-
-def _compile(path: Path, loaded: Any, call: tuple[Any, tuple]) -> Any:
-    """Returns a program, and keeps it, unless it was there."""
-    if loaded is not None:
-        return loaded
-    function, arguments = call
-    compiled = function.lower(*arguments).compile()
-    with contextlib.suppress(OSError):
-        _write(path, pickle.dumps(serialize_executable.serialize(compiled)))
-    return compiled
 
 
 @contextlib.contextmanager

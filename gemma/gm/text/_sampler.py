@@ -26,10 +26,16 @@ from gemma.gm.text._loading import load, tokenizer_beside
 from gemma.gm.text._prefill import prefill
 from gemma.gm.text._programs import Programs, traced_programs
 from gemma.gm.text._prompts import Prompt, as_batch, encode_prompt
-from gemma.gm.text._sampling import Sampling, SamplingArrays, logprobs_of, stack
+from gemma.gm.text._sampling import (
+    Sampling,
+    SamplingArrays,
+    logprobs_of,
+    needs_few,
+    stack,
+)
 from gemma.gm.text._screen import head_screen
 from gemma.gm.text._tokenizer import Tokenizer
-from gemma.gm.typing import DType, Params
+from gemma.gm.typing import Cache, DType, Params
 
 _logprobs_of = jax.jit(logprobs_of, static_argnames="num_top")
 
@@ -225,31 +231,34 @@ class Sampler:
         """Yields pieces until every row has ended."""
         if not rows:
             return
-        params = self.params
-        choice = Choice(sampling, bias, self._screen)
         with_logits = num_logprobs is not None
         programs = self._programs_for(len(rows), with_logits)
-        cache, x = programs.init_cache(), self._no_features(len(rows))
-        x, cache = prefill(params, cache, x, prompts, feed=programs.feed_chunk)
-        decoded = programs.first_tokens(params, x, cache, choice)
+        screen = self._screen if needs_few(sampling).all() else None
+        choice = Choice(sampling, bias, screen)
+
+        def decode(
+            cache: Cache, last: Any, stop_ids: np.ndarray, num_steps: int
+        ) -> Decoded:
+            active = np.array([row.finish_reason is None for row in rows])
+            limit = np.int32(num_steps)
+            return programs.decode_steps(
+                self.params, cache, last, active, choice, stop_ids, limit
+            )
+
+        cache = programs.init_cache()
+        cache = prefill(self.params, cache, prompts, feed=programs.feed_chunk)
+        last = np.array([prompt[-1] for prompt in prompts], np.int32)
+        # A token of the prompt ends nothing.
+        decoded = decode(cache, last, np.full_like(self._stop_ids, -1), 1)
         room = max(row.room for row in rows) - 1
         while True:
-            active = np.array([row.finish_reason is None for row in rows])
             made = decoded
             if room > 0:
                 # Dispatched before the host looks at the tokens made: the device never
                 # waits for the host. At an early end, the last steps are for nothing.
-                limit = min(room, 1 if with_logits else MAX_STEPS)
-                decoded = programs.decode_steps(
-                    params,
-                    made.cache,
-                    made.last,
-                    active,
-                    choice,
-                    self._stop_ids,
-                    np.int32(limit),
-                )
-                room -= limit
+                num_steps = min(room, 1 if with_logits else MAX_STEPS)
+                decoded = decode(made.cache, made.last, self._stop_ids, num_steps)
+                room -= num_steps
             for tokens in np.asarray(made.tokens)[: int(made.num_steps)]:
                 yield from _push(rows, tokens, made, num_logprobs)
             if all(row.finish_reason is not None for row in rows):
@@ -266,10 +275,6 @@ class Sampler:
             chunk_lengths=chunk_lengths(self.prefill_chunk_length),
             with_logits=with_logits,
         )
-
-    def _no_features(self, num_rows: int) -> np.ndarray:
-        dtype = self.model.activation_dtype(self.params)
-        return np.zeros([num_rows, self.model.config.embed_dim], dtype)
 
     def _encode(self, prompts: list[Prompt]) -> list[list[int]]:
         return [encode_prompt(p, self.tokenizer, self._format) for p in prompts]

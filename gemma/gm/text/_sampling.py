@@ -19,10 +19,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num, UInt32
 
 from gemma.gm.kernels import Shortlist, largest
 
+# Made by numpy on the host, traced by JAX in a program.
+AnyArray = Array | np.ndarray
 _BLOCK = 512
 # Rows with a top-k of so many are served from a shortlist with room for so many: finding
 # more than a few takes longer than computing all.
@@ -66,27 +69,27 @@ class Sampling:
 class SamplingArrays(NamedTuple):
     """The sampling of each row of a batch, as arrays."""
 
-    temperature: Float[Array, "B"]
-    top_k: Int[Array, "B"]
-    top_p: Float[Array, "B"]
-    min_p: Float[Array, "B"]
-    seed: UInt32[Array, "B"]
+    temperature: Float[AnyArray, "B"]
+    top_k: Int[AnyArray, "B"]
+    top_p: Float[AnyArray, "B"]
+    min_p: Float[AnyArray, "B"]
+    seed: UInt32[AnyArray, "B"]
 
 
 def stack(samplings: Sequence[Sampling], seeds: Sequence[int]) -> SamplingArrays:
     """Returns the samplings and seeds of the rows as arrays."""
-    no_limit = jnp.iinfo(jnp.int32).max
+    no_limit = np.iinfo(np.int32).max
     top_ks = [s.top_k or no_limit for s in samplings]
     temperatures = [s.temperature for s in samplings]
     return SamplingArrays(
-        temperature=jnp.array(
+        temperature=np.array(
             [min(t, _HOTTEST) if t > _COLDEST else 0.0 for t in temperatures],
-            jnp.float32,
+            np.float32,
         ),
-        top_k=jnp.array([min(k, no_limit) for k in top_ks], jnp.int32),
-        top_p=jnp.array([s.top_p for s in samplings], jnp.float32),
-        min_p=jnp.array([s.min_p for s in samplings], jnp.float32),
-        seed=jnp.array([seed % 2**32 for seed in seeds], jnp.uint32),
+        top_k=np.array([min(k, no_limit) for k in top_ks], np.int32),
+        top_p=np.array([s.top_p for s in samplings], np.float32),
+        min_p=np.array([s.min_p for s in samplings], np.float32),
+        seed=np.array([seed % 2**32 for seed in seeds], np.uint32),
     )
 
 
@@ -123,7 +126,7 @@ def next_tokens(
     return jnp.where(draws, drawn, best)
 
 
-def needs_few(sampling: SamplingArrays) -> Bool[Array, "B"]:
+def needs_few(sampling: SamplingArrays) -> Bool[AnyArray, "B"]:
     """Returns which rows look at their largest logits only: see `num_wanted`."""
     return (sampling.temperature == 0) | (sampling.top_k <= _FEW)
 

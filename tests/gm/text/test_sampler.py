@@ -12,7 +12,7 @@ from tolerances import assert_close
 
 from gemma import gm
 from gemma.gm.text import Generation, Sampler, Sampling
-from gemma.gm.text._decode import decode_step, first_tokens
+from gemma.gm.text._decode import decode_steps
 from gemma.gm.text._prefill import feed_chunk
 
 DATA = Path(__file__).parents[2] / "data"
@@ -380,7 +380,7 @@ def test_sampler_of_a_folder(sampler, tmp_path):
 @pytest.mark.slow
 def test_no_prompt_and_no_option_compiles_anew(sampler):
     """A length, a number of tokens or an option is data, not a program."""
-    programs = [feed_chunk, first_tokens, decode_step]
+    programs = [feed_chunk, decode_steps]
     # With log-probabilities and without are two programs.
     sampler.generate([20] * 20, max_new_tokens=3)
     sampler.generate([20] * 20, max_new_tokens=3, num_logprobs=0)
