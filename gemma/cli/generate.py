@@ -78,12 +78,15 @@ def generate(
     if not text:
         raise CommandError("The prompt is empty.", hint="Give a text to continue.")
     start = time.perf_counter()
-    from gemma.gm.text import Sampler
+    from gemma.gm.text import read_ahead
+
+    reading = read_ahead(model, dtype=weights)
+    from gemma.gm.text import Sampler  # and JAX, while files are read
 
     sampling = _sampling(temperature, top_k, top_p, min_p, seed)
     with loading_bar() as progress:
         sampler = Sampler.from_pretrained(
-            model, dtype=weights, cache_length=cache_length, progress=progress
+            reading, dtype=weights, cache_length=cache_length, progress=progress
         )
     load_s = time.perf_counter() - start
     watch = Stopwatch()

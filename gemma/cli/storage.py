@@ -12,7 +12,7 @@ def storage_of(checkpoint: "Checkpoint") -> dict[str, Any]:
 
     tensors = checkpoint.tensors
     if isinstance(tensors, GgufFile):
-        name, types = "GGUF", {tensor.type.name for tensor in tensors.tensors.values()}
+        name, types = "GGUF", {tensor.block.name for tensor in tensors.tensors.values()}
     else:
         kinds = {tensors.packed_kind(name) for name in tensors.shapes}
         name, types = "safetensors", {f"{kind.bits} bits" for kind in kinds if kind}

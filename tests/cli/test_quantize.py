@@ -59,7 +59,7 @@ def tiny_gguf(tiny_checkpoint, tmp_path):
             for piece, kind in zip(vocabulary.pieces, vocabulary.kinds, strict=True)
         ]
     )
-    writer.add_token_scores(list(vocabulary.scores))
+    writer.add_token_scores(vocabulary.scores.tolist())
     writer.add_token_types(list(map(int, vocabulary.kinds)))
     for ours, entry in names_gguf(config).items():
         values = np.asarray(flatten(params)[ours]) - np.float32(entry.offset)

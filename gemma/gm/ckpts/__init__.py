@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from gemma.gm._lazy import lazily
 from gemma.gm.ckpts._errors import CheckpointError
-from gemma.gm.ckpts._gguf import GgufFile, read_gguf_metadata
+from gemma.gm.ckpts._gguf import GgufFile, find_gguf, read_gguf_metadata
+from gemma.gm.ckpts._strings import Strings
 
 if TYPE_CHECKING:
     from gemma.gm.ckpts._load import (
@@ -40,7 +41,9 @@ __all__ = [
     "CheckpointError",
     "GgufFile",
     "Progress",
+    "Strings",
     "default_dtype",
+    "find_gguf",
     "load_config",
     "load_model",
     "load_params",

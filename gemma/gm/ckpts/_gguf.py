@@ -1,26 +1,25 @@
-"""GGUF files: metadata and tensors, memory-mapped.
+"""GGUF files: metadata and tensors, memory-mapped."""
 
-Reference: the GGUF specification, version 3 (ggml, docs/gguf.md). The layouts of the
-quantized blocks are those of the `gguf` package. Its reader is not used: it takes ten
-seconds over a vocabulary of 262,144 entries.
-"""
-
+import contextlib
 import dataclasses
 import math
 import mmap
 import os
-import struct
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import gguf
 import ml_dtypes
 import numpy as np
 
 from gemma.gm.ckpts._errors import CheckpointError
-from gemma.gm.ckpts._gguf_blocks import PACKED_KINDS, repack_into
+from gemma.gm.ckpts._gguf_blocks import (
+    PACKED_KINDS,
+    Type,
+    repack_into,
+)
+from gemma.gm.ckpts._gguf_header import GgufTensor, Header, read_header
 from gemma.gm.kernels import (
     TILE,
     Packed,
@@ -30,35 +29,14 @@ from gemma.gm.kernels import (
 )
 from gemma.gm.typing import DType
 
-_NUMBERS = {
-    0: "<u1", 1: "<i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4",
-    6: "<f4", 7: "?", 10: "<u8", 11: "<i8", 12: "<f8",
-}  # fmt: skip
 _NARROW = {
-    gguf.GGMLQuantizationType.F16: np.dtype(np.float16),
-    gguf.GGMLQuantizationType.BF16: np.dtype(ml_dtypes.bfloat16),
+    Type.F16: np.dtype(np.float16),
+    Type.BF16: np.dtype(ml_dtypes.bfloat16),
 }
-_STRING, _ARRAY = 8, 9
-_MAX_NESTING = 8
-_MAX_DIMS = 8
 # Rows are dequantized in slices that stay in the processor's cache. Repacking in C++ has
-# no temporary arrays: its slices need only be small beside a weight.
-_SLICE_ELEMENTS, _PACKED_SLICE_ELEMENTS = 1 << 18, 1 << 21
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class GgufTensor:
-    """Where a tensor lies and how it is packed."""
-
-    shape: tuple[int, ...]
-    type: gguf.GGMLQuantizationType
-    offset: int  # bytes from the start of the file
-
-    @property
-    def packed_shape(self) -> tuple[int, ...]:
-        """Shape in bytes: the last axis is a row of blocks."""
-        block_elements, block_bytes = gguf.GGML_QUANT_SIZES[self.type]
-        return (*self.shape[:-1], self.shape[-1] // block_elements * block_bytes)
+# no temporary arrays: its slices are small beside a large weight, and long enough that
+# waiting for the interpreter between them is nothing.
+_SLICE_ELEMENTS, _PACKED_SLICE_ELEMENTS = 1 << 18, 1 << 24
 
 
 class GgufFile:
@@ -66,7 +44,7 @@ class GgufFile:
 
     Attributes:
       path: The file.
-      metadata: Keys and values; arrays are lists.
+      metadata: Keys and values; of arrays, numbers are numpy's and strings `Strings`.
       tensors: The tensors by name.
     """
 
@@ -80,12 +58,11 @@ class GgufFile:
             if os.fstat(file.fileno()).st_size == 0:
                 raise CheckpointError(f"{path} is empty.")
             self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        cursor = _Cursor(self._bytes, self.path)
-        num_tensors, num_keys = _read_header(cursor)
-        self.metadata = dict(_read_pair(cursor) for _ in range(num_keys))
-        stated = [_read_tensor_info(cursor) for _ in range(num_tensors)]
-        self.tensors = self._locate(stated, cursor.place)
-        _give_back(self._bytes, 0, cursor.place)
+        header = read_header(self._bytes, self.path)
+        self.metadata = header.metadata
+        self.tensors = self._locate(header)
+        _give_back(self._bytes, 0, header.num_bytes)
+        self._ahead: dict[str, Future[Packed]] = {}
 
     @property
     def files(self) -> list[Path]:
@@ -117,17 +94,17 @@ class GgufFile:
 
         def dequantize(rows: range) -> None:
             part = slice(rows.start, rows.stop)
-            out[part] = _dequantize(packed[part], tensor.type, name, self.path)
+            out[part] = self._dequantize(name, packed[part])
 
         step = max(1, _SLICE_ELEMENTS // tensor.shape[-1])
-        self._for_slices(tensor, step, dequantize)
+        self._for_slices(tensor, step, dequantize, os.cpu_count() or 1)
         return out.reshape(tensor.shape)
 
     def read_rows(self, name: str, begin: int, end: int) -> np.ndarray:
         """Returns some rows of a tensor, whose last axis is a row."""
         tensor = self.tensors[name]
         packed = self.packed(name).reshape(-1, tensor.packed_shape[-1])
-        return _dequantize(packed[begin:end], tensor.type, name, self.path)
+        return self._dequantize(name, packed[begin:end])
 
     def dtype_of(self, name: str) -> np.dtype:
         """Returns float16 or bfloat16 for a tensor of such numbers, else float32."""
@@ -139,6 +116,27 @@ class GgufFile:
 
     def read_packed(self, name: str) -> Packed:
         """Returns the blocks of a tensor in the layout of the kernels."""
+        with contextlib.suppress(KeyError, CancelledError):
+            return self._ahead.pop(name).result()
+        return self._repack(name, os.cpu_count() or 1)
+
+    def read_ahead(self) -> None:
+        """Begins to do in threads what `read_packed` will be asked for.
+
+        One processor is left to the caller.
+        """
+        pool = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1))
+        for name in self.tensors:
+            if self.packed_kind(name) is not None:
+                self._ahead[name] = pool.submit(self._repack, name, num_threads=1)
+        pool.shutdown(wait=False)
+
+    def stop_reading_ahead(self) -> None:
+        """Leaves what has not begun."""
+        for future in self._ahead.values():
+            future.cancel()
+
+    def _repack(self, name: str, num_threads: int) -> Packed:
         tensor = self.tensors[name]
         blocks = self.packed(name).reshape(-1, tensor.packed_shape[-1])
         shapes = packed_shapes(PACKED_KINDS[tensor.type], len(blocks), tensor.shape[-1])
@@ -148,13 +146,17 @@ class GgufFile:
             repack_into(out, blocks, tensor.type, rows)
 
         tiles = max(1, _PACKED_SLICE_ELEMENTS // tensor.shape[-1] // TILE)
-        self._for_slices(tensor, tiles * TILE, fill)
+        self._for_slices(tensor, tiles * TILE, fill, num_threads)
         return out
 
     def _for_slices(
-        self, tensor: GgufTensor, step: int, work: Callable[[range], None]
+        self,
+        tensor: GgufTensor,
+        step: int,
+        work: Callable[[range], None],
+        num_threads: int,
     ) -> None:
-        """Calls `work` with each run of `step` rows of a tensor, in threads.
+        """Calls `work` with each run of `step` rows of a tensor, in so many threads.
 
         The pages of the file that a run was read from are given back after it.
         """
@@ -167,22 +169,31 @@ class GgufFile:
             _give_back(self._bytes, place, len(rows) * row_bytes)
 
         begins = range(0, num_rows, step)
-        if len(begins) == 1:
-            run(0)
+        if num_threads == 1 or len(begins) == 1:
+            for begin in begins:
+                run(begin)
             return
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(num_threads) as pool:
             list(pool.map(run, begins))
 
-    def _locate(
-        self, stated: list[tuple[str, GgufTensor]], header_end: int
-    ) -> dict[str, GgufTensor]:
+    def _dequantize(self, name: str, packed: np.ndarray) -> np.ndarray:
+        try:
+            return _dequantize(packed, self.tensors[name].type)
+        except NotImplementedError:
+            raise CheckpointError(
+                f"{self.path}: tensor {name!r} is packed as "
+                f"{self.tensors[name].block.name}, which the gguf package cannot "
+                "dequantize."
+            ) from None
+
+    def _locate(self, header: Header) -> dict[str, GgufTensor]:
         """Turns offsets into the data section into offsets into the file."""
         alignment = self.metadata.get("general.alignment", 32)
         if not isinstance(alignment, int) or alignment < 1:
             raise CheckpointError(f"{self.path}: general.alignment is {alignment!r}.")
-        begin = -(-header_end // alignment) * alignment
+        begin = -(-header.num_bytes // alignment) * alignment
         tensors = {}
-        for name, tensor in stated:
+        for name, tensor in header.tensors.items():
             moved = dataclasses.replace(tensor, offset=begin + tensor.offset)
             end = moved.offset + math.prod(moved.packed_shape)
             if end > len(self._bytes):
@@ -204,150 +215,31 @@ def _give_back(data: mmap.mmap, begin: int, num_bytes: int) -> None:
         data.madvise(mmap.MADV_DONTNEED, begin_page, begin + num_bytes - begin_page)
 
 
+def find_gguf(path: Path) -> Path | None:
+    """Returns the GGUF file that a path is, or that a folder of no other kind holds."""
+    if path.is_file():
+        return path if path.suffix == ".gguf" else None
+    files = [] if (path / "config.json").exists() else sorted(path.glob("*.gguf"))
+    return files[0] if len(files) == 1 else None
+
+
 def read_gguf_metadata(path: Path) -> Mapping[str, Any]:
     """Returns the metadata of a GGUF file: config and vocabulary."""
     return GgufFile(path).metadata
 
 
-class _Cursor:
-    """A place in the bytes of the file, which moves forward as values are read."""
-
-    def __init__(self, data: mmap.mmap, path: Path):
-        self.data, self.path, self.place = data, path, 0
-
-    def take(self, num_bytes: int) -> int:
-        """Steps over bytes; returns where they begin."""
-        begin = self.place
-        if num_bytes > len(self.data) - begin:
-            raise CheckpointError(
-                f"{self.path} is truncated or damaged: its header asks for "
-                f"{num_bytes:,} bytes at {begin:,} of {len(self.data):,}."
-            )
-        self.place += num_bytes
-        return begin
-
-    def number(self, layout: str) -> Any:
-        """Reads one number of a `struct` layout."""
-        begin = self.take(struct.calcsize(layout))
-        return struct.unpack_from(layout, self.data, begin)[0]
-
-    def string(self) -> str:
-        """Reads a length and as many bytes of UTF-8."""
-        length = self.number("<Q")
-        begin = self.take(length)
-        return self.data[begin : begin + length].decode("utf-8", errors="replace")
-
-    def numbers(self, layout: str, count: int) -> list:
-        """Reads an array of numbers."""
-        dtype = np.dtype(layout)
-        begin = self.take(count * dtype.itemsize)
-        return np.frombuffer(self.data, dtype, count, begin).tolist()
-
-    def strings(self, count: int) -> list[str]:
-        """Reads strings one after another; a damaged count fails at the end.
-
-        Does what `string` does in half the time: vocabularies are long.
-        """
-        data, place, end = self.data, self.place, len(self.data)
-        read_length, found = struct.Struct("<Q").unpack_from, []
-        for _ in range(count):
-            if place + 8 > end:
-                break
-            begin = place + 8
-            place = begin + read_length(data, place)[0]
-            if place <= end:
-                found.append(data[begin:place].decode("utf-8", errors="replace"))
-        self.take(place - self.place + 8 * (count - len(found)))
-        return found
-
-
-def _read_header(cursor: _Cursor) -> tuple[int, int]:
-    """Checks that this is a GGUF file; returns its numbers of tensors and keys."""
-    magic = cursor.data[cursor.take(4) : 4]
-    if magic != b"GGUF":
-        raise CheckpointError(
-            f"{cursor.path} is not a GGUF file: it begins with {magic!r}."
-        )
-    version = cursor.number("<I")
-    if version not in (2, 3):
-        raise CheckpointError(
-            f"{cursor.path} is GGUF version {version}; versions 2 and 3 "
-            "(little-endian) can be read."
-        )
-    num_tensors, num_keys = cursor.number("<Q"), cursor.number("<Q")
-    # Each takes a dozen bytes at the least: refuse an absurd count before any loop.
-    if 12 * (num_tensors + num_keys) > len(cursor.data):
-        raise CheckpointError(
-            f"{cursor.path} is damaged: it states {num_tensors:,} tensors and "
-            f"{num_keys:,} keys in {len(cursor.data):,} bytes."
-        )
-    return num_tensors, num_keys
-
-
-def _read_pair(cursor: _Cursor) -> tuple[str, Any]:
-    key = cursor.string()
-    return key, _read_value(cursor, cursor.number("<I"), key)
-
-
-def _read_value(cursor: _Cursor, kind: int, key: str, depth: int = 0) -> Any:
-    if kind == _STRING:
-        return cursor.string()
-    if kind in _NUMBERS:
-        return cursor.numbers(_NUMBERS[kind], 1)[0]
-    if kind != _ARRAY or depth == _MAX_NESTING:
-        raise CheckpointError(
-            f"{cursor.path} is damaged: key {key!r} has a value of unknown kind {kind}."
-        )
-    element, count = cursor.number("<I"), cursor.number("<Q")
-    if element in _NUMBERS:
-        return cursor.numbers(_NUMBERS[element], count)
-    if element == _STRING:
-        return cursor.strings(count)
-    return [_read_value(cursor, element, key, depth + 1) for _ in range(count)]
-
-
-def _read_tensor_info(cursor: _Cursor) -> tuple[str, GgufTensor]:
-    name = cursor.string()
-    num_dims = cursor.number("<I")
-    if not 1 <= num_dims <= _MAX_DIMS:
-        raise CheckpointError(
-            f"{cursor.path} is damaged: tensor {name!r} has {num_dims} dimensions."
-        )
-    # GGUF states the fastest axis first.
-    shape = tuple(reversed(cursor.numbers("<u8", num_dims)))
-    kind, offset = cursor.number("<I"), cursor.number("<Q")
-    try:
-        type_ = gguf.GGMLQuantizationType(kind)
-    except ValueError:
-        raise CheckpointError(
-            f"{cursor.path}: tensor {name!r} has block type {kind}, which the "
-            "installed gguf package does not know. Try `pip install -U gguf`."
-        ) from None
-    block_elements = gguf.GGML_QUANT_SIZES[type_][0]
-    if not all(shape) or shape[-1] % block_elements:
-        raise CheckpointError(
-            f"{cursor.path} is damaged: tensor {name!r} of type {type_.name} has "
-            f"shape {shape}."
-        )
-    return name, GgufTensor(shape=shape, type=type_, offset=offset)
-
-
-def _dequantize(
-    packed: np.ndarray, type_: gguf.GGMLQuantizationType, name: str, path: Path
-) -> np.ndarray:
-    if type_ == gguf.GGMLQuantizationType.F32:
+def _dequantize(packed: np.ndarray, type_: int) -> np.ndarray:
+    """Returns the values of rows of blocks; raises NotImplementedError."""
+    if type_ == Type.F32:
         return packed.view("<f4")
     if type_ in _NARROW:
         return packed.view(_NARROW[type_])
-    if type_ == gguf.GGMLQuantizationType.Q8_0:
+    if type_ == Type.Q8_0:
         return _dequantize_q8_0(packed)
-    try:
-        return gguf.quants.dequantize(packed, type_)
-    except NotImplementedError:
-        raise CheckpointError(
-            f"{path}: tensor {name!r} is packed as {type_.name}, which the gguf "
-            "package cannot dequantize."
-        ) from None
+    # Here, because it takes long to import, and packed weights do without.
+    import gguf
+
+    return gguf.quants.dequantize(packed, gguf.GGMLQuantizationType(type_))
 
 
 def _dequantize_q8_0(packed: np.ndarray) -> np.ndarray:

@@ -4,11 +4,11 @@ Reference: the block structures of ggml (ggml-common.h). A block is 32 or 256 co
 a row. `value = scale * (q - zero) - minimum`.
 """
 
+import enum
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
-from gguf import GGML_QUANT_SIZES
-from gguf import GGMLQuantizationType as Type
 
 from gemma.gm.kernels import (
     TILE,
@@ -20,7 +20,45 @@ from gemma.gm.kernels import (
     repack_tiles,
 )
 
-PACKED_KINDS = {
+
+class Type(enum.IntEnum):
+    """The types of tensors that Gemma files have, as GGUF files number them."""
+
+    F32 = 0
+    F16 = 1
+    Q4_0 = 2
+    Q4_1 = 3
+    Q5_0 = 6
+    Q5_1 = 7
+    Q8_0 = 8
+    Q4_K = 12
+    Q5_K = 13
+    Q6_K = 14
+    BF16 = 30
+
+
+class Block(NamedTuple):
+    """The blocks that the rows of a tensor are made of: `num_values` in `num_bytes`."""
+
+    name: str
+    num_values: int
+    num_bytes: int
+
+
+_SIZES: dict[int, tuple[int, int]] = {
+    Type.F32: (1, 4),
+    Type.F16: (1, 2),
+    Type.BF16: (1, 2),
+    Type.Q4_0: (32, 18),
+    Type.Q4_1: (32, 20),
+    Type.Q5_0: (32, 22),
+    Type.Q5_1: (32, 24),
+    Type.Q8_0: (32, 34),
+    Type.Q4_K: (256, 144),
+    Type.Q5_K: (256, 176),
+    Type.Q6_K: (256, 210),
+}
+PACKED_KINDS: dict[int, PackedKind] = {
     Type.Q8_0: PackedKind(8, ScaleKind.HALF, 128),
     Type.Q5_0: PackedKind(5, ScaleKind.HALF, 16),
     Type.Q5_1: PackedKind(5, ScaleKind.HALF_MINIMUM, 0),
@@ -32,7 +70,18 @@ PACKED_KINDS = {
 }
 
 
-def repack_into(out: Packed, blocks: np.ndarray, type_: Type, rows: range) -> None:
+def block_of(number: int) -> Block:
+    """Returns the block of a type; raises ValueError if the type is unknown."""
+    if number in _SIZES:
+        return Block(Type(number).name, *_SIZES[number])
+    # Here, because it takes long to import, and no published Gemma file needs it.
+    import gguf
+
+    type_ = gguf.GGMLQuantizationType(number)
+    return Block(type_.name, *gguf.GGML_QUANT_SIZES[type_])
+
+
+def repack_into(out: Packed, blocks: np.ndarray, type_: int, rows: range) -> None:
     """Fills in some rows of a packed weight, in C++ where there is a library.
 
     Args:
@@ -43,21 +92,21 @@ def repack_into(out: Packed, blocks: np.ndarray, type_: Type, rows: range) -> No
     """
     tiles = range(rows.start // TILE, -(-rows.stop // TILE))
     if available():
-        repack_tiles(type_.value, PACKED_KINDS[type_], blocks, tiles, out)
+        repack_tiles(type_, PACKED_KINDS[type_], blocks, tiles, out)
         return
     part = repack(blocks[rows.start : rows.stop], type_)
     for whole, piece in zip(out, part, strict=True):
         whole[tiles.start : tiles.stop] = piece
 
 
-def repack(blocks: np.ndarray, type_: Type) -> Packed:
+def repack(blocks: np.ndarray, type_: int) -> Packed:
     """Returns the arrays of a packed weight from rows of blocks, made by numpy.
 
     Args:
       blocks: uint8 [rows, bytes].
       type_: One of `PACKED_KINDS`.
     """
-    _, block_bytes = GGML_QUANT_SIZES[type_]
+    _, block_bytes = _SIZES[type_]
     rows = blocks.reshape(len(blocks), -1, block_bytes)
     return pack(PACKED_KINDS[type_], *_READERS[type_](rows))
 
@@ -110,7 +159,7 @@ def _q6_k(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return q.reshape(len(rows), -1), scales, supers
 
 
-_READERS: dict[Type, Callable[[np.ndarray], tuple]] = {
+_READERS: dict[int, Callable[[np.ndarray], tuple]] = {
     Type.Q8_0: _q8_0,
     Type.Q5_0: _q5_0,
     Type.Q5_1: _q5_1,

@@ -13,7 +13,7 @@ import numpy as np
 
 from gemma.gm import kernels, peft
 from gemma.gm.ckpts._errors import CheckpointError
-from gemma.gm.ckpts._gguf import GgufFile
+from gemma.gm.ckpts._gguf import GgufFile, find_gguf
 from gemma.gm.ckpts._names import Entry
 from gemma.gm.ckpts._names_gguf import config_from_metadata, names_gguf
 from gemma.gm.ckpts._names_huggingface import (
@@ -120,48 +120,38 @@ class Checkpoint:
         return kind and quantized_struct(kind, spec.shape, entry.num_out_axes)
 
 
-def open_checkpoint(path: Path | str) -> Checkpoint:
+def open_checkpoint(path: Path | str | GgufFile) -> Checkpoint:
     """Opens a Hugging Face folder or a GGUF file.
 
     Args:
       path: A folder with config.json and .safetensors files, a folder with one .gguf
-        file, or a .gguf file.
+        file, or a .gguf file, which may already be open.
 
     Raises:
       CheckpointError: What it holds is not a Gemma checkpoint that can be read.
       FileNotFoundError: There is nothing at the path.
     """
+    if isinstance(path, GgufFile):
+        config = config_from_metadata(path.metadata, path.path)
+        return Checkpoint(path.path, config, path, names_gguf(config))
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"There is no checkpoint at {path}.")
+    if gguf := find_gguf(path):
+        return open_checkpoint(GgufFile(gguf))
+    folder = path.parent if path.suffix == ".safetensors" else path
+    if (folder / "config.json").exists():
+        return _open_huggingface(folder)
     if path.is_file():
-        return _open_file(path)
-    if (path / "config.json").exists():
-        return _open_huggingface(path)
-    ggufs = sorted(path.glob("*.gguf"))
-    if len(ggufs) == 1:
-        return _open_gguf(ggufs[0])
-    found = f"{len(ggufs)} .gguf files: name one" if ggufs else "no .gguf file"
+        raise CheckpointError(
+            f"{path} is not a checkpoint: a .gguf file or a folder with config.json and "
+            ".safetensors files is needed."
+        )
+    count = len(list(path.glob("*.gguf")))
+    found = f"{count} .gguf files: name one" if count else "no .gguf file"
     raise CheckpointError(
         f"{path} is not a checkpoint: it has no config.json and {found}."
     )
-
-
-def _open_file(path: Path) -> Checkpoint:
-    if path.suffix == ".gguf":
-        return _open_gguf(path)
-    if path.suffix == ".safetensors" and (path.parent / "config.json").exists():
-        return _open_huggingface(path.parent)
-    raise CheckpointError(
-        f"{path} is not a checkpoint: a .gguf file or a folder with config.json and "
-        ".safetensors files is needed."
-    )
-
-
-def _open_gguf(path: Path) -> Checkpoint:
-    file = GgufFile(path)
-    config = config_from_metadata(file.metadata, path)
-    return Checkpoint(path, config, file, names_gguf(config))
 
 
 def _open_huggingface(path: Path) -> Checkpoint:

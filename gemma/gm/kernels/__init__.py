@@ -1,7 +1,9 @@
 """Arithmetic that XLA does badly on a CPU, in C++, each with a plain reference."""
 
-from gemma.gm.kernels._cached_attention import HeadNorms, cached_attention
-from gemma.gm.kernels._float_matmul import float_matmul
+from typing import TYPE_CHECKING
+
+from gemma.gm._lazy import lazily
+from gemma.gm.kernels._find_strings import find_strings
 from gemma.gm.kernels._library import available, give_back_memory, instruction_set
 from gemma.gm.kernels._packing import (
     GROUP,
@@ -15,17 +17,43 @@ from gemma.gm.kernels._packing import (
     pack,
     packed_shapes,
 )
-from gemma.gm.kernels._quantized_matmul import (
-    PackedWeight,
-    dequantize,
-    dequantize_rows,
-    quantized_matmul,
-)
 from gemma.gm.kernels._repacking import repack_tiles
-from gemma.gm.kernels._rms_norm import rms_norm
-from gemma.gm.kernels._screen import Screen, make_screen, screens_are_used
-from gemma.gm.kernels._shortlist import Shortlist, largest, shortlist
 from gemma.gm.kernels._slices import empty_aligned, in_slices, pack_in_slices
+
+if TYPE_CHECKING:
+    from gemma.gm.kernels._cached_attention import HeadNorms, cached_attention
+    from gemma.gm.kernels._float_matmul import float_matmul
+    from gemma.gm.kernels._on_cpu import register_with_xla
+    from gemma.gm.kernels._quantized_matmul import (
+        PackedWeight,
+        dequantize,
+        dequantize_rows,
+        quantized_matmul,
+    )
+    from gemma.gm.kernels._rms_norm import rms_norm
+    from gemma.gm.kernels._screen import Screen, make_screen, screens_are_used
+    from gemma.gm.kernels._shortlist import Shortlist, largest, shortlist
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "HeadNorms": "_cached_attention",
+        "PackedWeight": "_quantized_matmul",
+        "Screen": "_screen",
+        "Shortlist": "_shortlist",
+        "cached_attention": "_cached_attention",
+        "dequantize": "_quantized_matmul",
+        "dequantize_rows": "_quantized_matmul",
+        "float_matmul": "_float_matmul",
+        "largest": "_shortlist",
+        "make_screen": "_screen",
+        "quantized_matmul": "_quantized_matmul",
+        "register_with_xla": "_on_cpu",
+        "rms_norm": "_rms_norm",
+        "screens_are_used": "_screen",
+        "shortlist": "_shortlist",
+    },
+)
 
 __all__ = [
     "GROUP",
@@ -45,6 +73,7 @@ __all__ = [
     "dequantize",
     "dequantize_rows",
     "empty_aligned",
+    "find_strings",
     "float_matmul",
     "give_back_memory",
     "in_slices",
@@ -55,6 +84,7 @@ __all__ = [
     "pack_in_slices",
     "packed_shapes",
     "quantized_matmul",
+    "register_with_xla",
     "repack_tiles",
     "rms_norm",
     "screens_are_used",

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from gemma.gm import math
-from gemma.gm.kernels._library import on_cpu
+from gemma.gm.kernels._on_cpu import on_cpu
 
 _NO_WINDOW = 1 << 30
 

@@ -1,22 +1,10 @@
-"""Finds the C++ library and hands its functions to XLA."""
+"""Finds the C++ library. What is here needs no JAX: files are read while that loads."""
 
 import ctypes
 import functools
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import jax
 import numpy as np
-
-# The functions that XLA may call.
-_TARGETS = (
-    "gemma_cached_attention",
-    "gemma_float_matmul",
-    "gemma_quantized_matmul",
-    "gemma_rms_norm",
-    "gemma_shortlist",
-)
 
 _PATH = Path(__file__).parent / "gemma_kernels.so"
 
@@ -30,9 +18,7 @@ def library() -> ctypes.CDLL | None:
         return None
     loaded.gemma_instruction_set.restype = ctypes.c_char_p
     loaded.gemma_make_screen.restype = ctypes.c_bool
-    for name in _TARGETS:
-        capsule = jax.ffi.pycapsule(getattr(loaded, name))
-        jax.ffi.register_ffi_target(name, capsule, platform="cpu")
+    loaded.gemma_find_strings.restype = ctypes.c_int64
     return loaded
 
 
@@ -45,28 +31,6 @@ def instruction_set() -> str | None:
     """Returns "avx512-vnni", "avx2" or "portable": what this processor runs."""
     loaded = library()
     return None if loaded is None else loaded.gemma_instruction_set().decode()
-
-
-def on_cpu(
-    call: Callable[..., Any], reference: Callable[..., Any]
-) -> Callable[..., Any]:
-    """Returns a function of arrays that is `call` on a CPU and `reference` elsewhere.
-
-    Without the library it is `reference` on a CPU too. Its derivatives are those of
-    `reference`: the C++ has none.
-    """
-    if not available():
-        return reference
-
-    @jax.custom_jvp
-    def function(*arrays):
-        return jax.lax.platform_dependent(*arrays, cpu=call, default=reference)
-
-    @function.defjvp
-    def _(primals, tangents):
-        return function(*primals), jax.jvp(reference, primals, tangents)[1]
-
-    return function
 
 
 def pointer(array: np.ndarray) -> ctypes.c_void_p:

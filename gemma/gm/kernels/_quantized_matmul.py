@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
-from gemma.gm.kernels._library import on_cpu
+from gemma.gm.kernels._on_cpu import on_cpu
 from gemma.gm.kernels._packing import (
     NORMAL_LEVELS,
     STEPS,

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gemma.gm import math
-from gemma.gm.kernels._library import on_cpu
+from gemma.gm.kernels._on_cpu import on_cpu
 
 
 def rms_norm(

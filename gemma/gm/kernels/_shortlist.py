@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from gemma.gm import math
-from gemma.gm.kernels._library import on_cpu
+from gemma.gm.kernels._on_cpu import on_cpu
 from gemma.gm.kernels._quantized_matmul import (
     PackedWeight,
     dequantize,

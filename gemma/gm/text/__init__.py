@@ -6,6 +6,7 @@ from gemma.gm._lazy import lazily
 from gemma.gm.text._detokenize import StreamingDecoder
 from gemma.gm.text._generation import FinishReason, Generation, Piece, TokenLogprobs
 from gemma.gm.text._prompts import Prompt
+from gemma.gm.text._reading import Reading, read_ahead
 from gemma.gm.text._stop import StopStrings
 from gemma.gm.text._tokenizer import Tokenizer
 from gemma.gm.text._vocabulary import PieceKind, Vocabulary
@@ -22,6 +23,7 @@ __all__ = [
     "Piece",
     "PieceKind",
     "Prompt",
+    "Reading",
     "Sampler",
     "Sampling",
     "StopStrings",
@@ -29,4 +31,5 @@ __all__ = [
     "TokenLogprobs",
     "Tokenizer",
     "Vocabulary",
+    "read_ahead",
 ]

@@ -1,11 +1,9 @@
 """A checkpoint becomes what a sampler needs: weights, tokenizer and programs at once."""
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import NamedTuple
 
-from gemma.gm import hub
-from gemma.gm.ckpts import Checkpoint, GgufFile, Progress, open_checkpoint
+from gemma.gm.ckpts import Progress, open_checkpoint
 from gemma.gm.kernels import give_back_memory
 from gemma.gm.nn import Transformer
 from gemma.gm.text._compilation import (
@@ -15,8 +13,8 @@ from gemma.gm.text._compilation import (
     enable_compilation_cache,
 )
 from gemma.gm.text._programs import Programs, stored_programs
+from gemma.gm.text._reading import Reading
 from gemma.gm.text._tokenizer import Tokenizer
-from gemma.gm.text._vocabulary import from_gguf_metadata
 from gemma.gm.typing import DType, Params
 
 
@@ -31,7 +29,7 @@ class Loaded(NamedTuple):
 
 
 def load(
-    name: str | Path | None,
+    reading: Reading,
     *,
     dtype: DType | None,
     cache_length: int | None,
@@ -40,19 +38,18 @@ def load(
     """Returns a model with its weights, tokenizer and programs.
 
     Args:
-      name: See `gm.hub.resolve`.
+      reading: The files.
       dtype: Dtype of the weights; see `gm.ckpts.load_model`.
       cache_length: The most tokens of a prompt and its answer together.
       progress: Called with the bytes of weights made so far and in all.
     """
-    checkpoint = open_checkpoint(hub.resolve(name))
+    checkpoint = open_checkpoint(reading.gguf or reading.path)
     cache_length = cache_length or default_cache_length(checkpoint.config)
     enable_compilation_cache()
     # Weights are read by C++ and programs made by XLA, both without the interpreter's
     # lock for most of the time.
-    pool = ThreadPoolExecutor(2)
+    pool = ThreadPoolExecutor(1)
     try:
-        tokenizer = pool.submit(_read_tokenizer, checkpoint)
         programs = pool.submit(
             stored_programs,
             checkpoint.model,
@@ -64,13 +61,14 @@ def load(
         return Loaded(
             model=checkpoint.model,
             params=params,
-            tokenizer=tokenizer.result(),
+            tokenizer=reading.tokenizer.result(),
             programs=programs.result(),
             cache_length=cache_length,
         )
     finally:
         # An error or Ctrl-C does not wait for programs that nobody will run.
         pool.shutdown(wait=False, cancel_futures=True)
+        reading.stop()
         give_back_memory()
 
 
@@ -83,9 +81,3 @@ def tokenizer_beside(model: Transformer) -> Tokenizer:
             "gm.ckpts.load_model."
         )
     return Tokenizer.from_path(model.checkpoint)
-
-
-def _read_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
-    if isinstance(checkpoint.tensors, GgufFile):
-        return Tokenizer(from_gguf_metadata(checkpoint.tensors.metadata))
-    return Tokenizer.from_path(checkpoint.path)

@@ -26,6 +26,7 @@ from gemma.gm.text._loading import load, tokenizer_beside
 from gemma.gm.text._prefill import prefill
 from gemma.gm.text._programs import Programs, traced_programs
 from gemma.gm.text._prompts import Prompt, as_batch, encode_prompt
+from gemma.gm.text._reading import Reading, read_ahead
 from gemma.gm.text._sampling import (
     Sampling,
     SamplingArrays,
@@ -98,7 +99,7 @@ class Sampler:
     @classmethod
     def from_pretrained(
         cls,
-        name: str | Path | None = None,
+        name: str | Path | Reading | None = None,
         *,
         dtype: DType | None = None,
         cache_length: int | None = None,
@@ -108,7 +109,8 @@ class Sampler:
 
         Args:
           name: A Hugging Face folder or GGUF file, the name of a published model, or
-            None for the embedded Gemma 3 270M; see `gm.hub.resolve`.
+            None for the embedded Gemma 3 270M; see `gm.hub.resolve`. Or what
+            `read_ahead` has returned for one of these.
           dtype: Dtype of the weights, or "int8", "int4", "nf4" or "as-stored"; see
             `gm.ckpts.Checkpoint.read_params`.
           cache_length: The most tokens of a prompt and its answer together.
@@ -116,6 +118,8 @@ class Sampler:
         """
         _check_count("cache_length", cache_length, at_least=1)
         _warn_if_slow(dtype)
+        if not isinstance(name, Reading):
+            name = read_ahead(name, dtype=dtype)
         loaded = load(name, dtype=dtype, cache_length=cache_length, progress=progress)
         sampler = cls(
             model=loaded.model,

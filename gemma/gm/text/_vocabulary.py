@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from google.protobuf.message import DecodeError
+from jaxtyping import Float32, UInt8
 from sentencepiece import sentencepiece_model_pb2 as model_pb2
+
+from gemma.gm.ckpts import Strings, read_gguf_metadata
 
 # The class is made at import, where pyright cannot see it.
 ModelProto = model_pb2.ModelProto  # pyright: ignore[reportAttributeAccessIssue]
@@ -42,25 +46,25 @@ class PieceKind(IntEnum):
     BYTE = 6
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Vocabulary:
-    """States the pieces of a BPE tokenizer with byte fallback.
+    """States the pieces of a BPE tokenizer with byte fallback; V of them.
 
     Attributes:
       pieces: Text of each token, by id, spaces written as "▁". An id that no token
         has holds "" of kind UNUSED.
       scores: Rank of each piece: of two possible merges the higher goes first.
-      kinds: What each piece is for. Control tokens never match inside plain text,
-        user-defined pieces match before anything is merged.
+      kinds: What each piece is for, a `PieceKind`. Control tokens never match inside
+        plain text, user-defined pieces match before anything is merged.
       bos_id: Token that begins a text.
       eos_id: Token that ends a text.
       pad_id: Token that fills a batch.
       unk_id: Token of kind UNKNOWN; byte fallback leaves it nothing to stand for.
     """
 
-    pieces: Sequence[str] = field(repr=False)
-    scores: Sequence[float] = field(repr=False)
-    kinds: Sequence[PieceKind] = field(repr=False)
+    pieces: Strings = field(repr=False)
+    scores: Float32[np.ndarray, "V"] = field(repr=False)
+    kinds: UInt8[np.ndarray, "V"] = field(repr=False)
     bos_id: int
     eos_id: int
     pad_id: int
@@ -79,6 +83,25 @@ class Vocabulary:
                     f"{name} is {getattr(self, name)}, which is none of the "
                     f"{len(self.pieces):,} pieces of the vocabulary."
                 )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Vocabulary):
+            return NotImplemented
+        return (
+            self.pieces == other.pieces
+            and np.array_equal(self.scores, other.scores)
+            and np.array_equal(self.kinds, other.kinds)
+            and self._special_ids() == other._special_ids()
+        )
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]
+
+    def _special_ids(self) -> tuple[int, int, int, int]:
+        return self.bos_id, self.eos_id, self.pad_id, self.unk_id
+
+    def ids_of(self, kind: PieceKind) -> list[int]:
+        """Returns the tokens of a kind."""
+        return np.flatnonzero(self.kinds == kind).tolist()
 
 
 def read_vocabulary(path: str | Path) -> Vocabulary:
@@ -100,9 +123,6 @@ def read_vocabulary(path: str | Path) -> Vocabulary:
         case ".model":
             return from_model_file(path)
         case ".gguf":
-            # Here, because a tokenizer of its own needs no checkpoint reader.
-            from gemma.gm.ckpts import read_gguf_metadata
-
             return from_gguf_metadata(read_gguf_metadata(path))
         case _:
             raise ValueError(
@@ -141,9 +161,9 @@ def from_model_file(path: str | Path) -> Vocabulary:
     model_type = trainer.ModelType.Name(trainer.model_type)
     _require_byte_bpe(path, model_type, trainer.byte_fallback)
     return _vocabulary(
-        [piece.piece for piece in model.pieces],
+        Strings.of(piece.piece for piece in model.pieces),
         [piece.score for piece in model.pieces],
-        [_KIND_OF[piece.type] for piece in model.pieces],
+        [piece.type for piece in model.pieces],
         bos_id=trainer.bos_id,
         eos_id=trainer.eos_id,
         pad_id=trainer.pad_id,
@@ -165,7 +185,7 @@ def from_json_file(path: str | Path) -> Vocabulary:
     ids = ids | {token["content"]: token["id"] for token in added}
     pieces = _by_id(ids)
     return _vocabulary(
-        pieces,
+        Strings.of(pieces),
         _merge_scores(pieces, merges),
         _json_kinds(pieces, added),
         **_special_ids(pieces, stated={}),
@@ -180,21 +200,16 @@ def from_gguf_metadata(metadata: Mapping[str, object]) -> Vocabulary:
         if key.startswith("tokenizer.ggml.")
     }
     _require_gguf_tokenizer(ggml)
-    kinds = [_KIND_OF[number] for number in np.asarray(ggml["token_type"]).tolist()]
-    pieces = [
-        # GGUF files hold the runs of spaces as they look in text.
-        piece.replace(" ", SPACE) if kind == PieceKind.USER_DEFINED else piece
-        for piece, kind in zip(ggml["tokens"], kinds, strict=True)
-    ]
-    if "merges" in ggml:  # Gemma 4
-        scores = _merge_scores(pieces, ggml["merges"])
-    else:
-        scores = np.asarray(ggml["scores"], np.float64).tolist()
+    kinds, pieces = np.asarray(ggml["token_type"]), ggml["tokens"]
+    # These files hold the runs of spaces as they look in text.
+    runs = {int(i): pieces[i] for i in np.flatnonzero(kinds == PieceKind.USER_DEFINED)}
+    pieces = pieces.replaced(
+        {i: run.replace(" ", SPACE) for i, run in runs.items() if " " in run}
+    )
+    # Gemma 4 states merges.
+    has_merges = "merges" in ggml
+    scores = _merge_scores(pieces, ggml["merges"]) if has_merges else ggml["scores"]
     return _vocabulary(pieces, scores, kinds, **_special_ids(pieces, stated=ggml))
-
-
-# A dictionary is ten times faster than PieceKind(number), over 262,144 pieces.
-_KIND_OF = {kind.value: kind for kind in PieceKind}
 
 
 def _require_byte_bpe(path: str | Path, model_type: str, byte_fallback: bool) -> None:
@@ -219,12 +234,18 @@ def _require_gguf_tokenizer(ggml: Mapping[str, Any]) -> None:
             + ", ".join(f"tokenizer.ggml.{key}" for key in missing)
             + "."
         )
+    lengths = {key: len(ggml[key]) for key in ("tokens", "token_type")}
+    if len(set(lengths.values())) > 1 or not isinstance(ggml["tokens"], Strings):
+        raise ValueError(
+            "The GGUF file holds no whole tokenizer: it states {tokens:,} tokens and "
+            "the types of {token_type:,}.".format(**lengths)
+        )
 
 
 def _vocabulary(
-    pieces: list[str],
-    scores: list[float],
-    kinds: list[PieceKind],
+    pieces: Strings,
+    scores: npt.ArrayLike,
+    kinds: npt.ArrayLike,
     *,
     bos_id: int,
     eos_id: int,
@@ -232,19 +253,20 @@ def _vocabulary(
     unk_id: int,
 ) -> Vocabulary:
     """Returns the vocabulary, with the family's control tokens known as such."""
-    settled = [
-        PieceKind.CONTROL
-        # The first test spares the expression nearly all of the 262,144 pieces.
-        if piece.startswith(("<", "[")) and _CONTROL_NAME.fullmatch(piece)
-        else kind
-        for piece, kind in zip(pieces, kinds, strict=True)
-    ]
+    unknown = set(np.unique(kinds).tolist()).difference(PieceKind)
+    if unknown:
+        raise ValueError(f"The vocabulary has pieces of unknown kinds {unknown}.")
+    settled = np.array(kinds, np.uint8)
+    # Of 262,144 pieces, a few thousand begin like this.
+    for token_id in np.flatnonzero(np.isin(pieces.first_bytes(), [*b"<["])):
+        if _CONTROL_NAME.fullmatch(pieces[token_id]):
+            settled[token_id] = PieceKind.CONTROL
     if 0 <= unk_id < len(settled):
         settled[unk_id] = PieceKind.UNKNOWN
     return Vocabulary(
-        pieces=tuple(pieces),
-        scores=tuple(scores),
-        kinds=tuple(settled),
+        pieces=pieces,
+        scores=np.asarray(scores, np.float32),
+        kinds=settled,
         bos_id=bos_id,
         eos_id=eos_id,
         pad_id=pad_id,

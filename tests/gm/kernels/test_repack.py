@@ -16,7 +16,7 @@ from gemma.gm.kernels import (
 )
 
 Type = gguf.GGMLQuantizationType
-KINDS = list(PACKED_KINDS)
+KINDS = list(map(Type, PACKED_KINDS))
 # float16: zeros, the smallest, the largest, infinities and NaNs.
 EXTREMES = np.array(
     [0, 0x8000, 1, 0x8001, 0x03FF, 0x7BFF, 0xFBFF, 0x7C00, 0xFC00, 0x7E01, 0xFFFF],

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sentencepiece import sentencepiece_model_pb2 as model_pb2
 
+from gemma.gm.ckpts import Strings
 from gemma.gm.text import PieceKind, Tokenizer, Vocabulary
 from gemma.gm.text._vocabulary import (
     from_gguf_metadata,
@@ -47,7 +48,7 @@ def gguf_metadata(vocabulary: Vocabulary) -> dict:
     return {
         "general.architecture": "gemma3",
         "tokenizer.ggml.model": "llama",
-        "tokenizer.ggml.tokens": [run.replace(" ▁", "  ") for run in runs],
+        "tokenizer.ggml.tokens": Strings.of(run.replace(" ▁", "  ") for run in runs),
         "tokenizer.ggml.scores": np.asarray(vocabulary.scores, np.float32),
         "tokenizer.ggml.token_type": np.asarray(kinds, np.int32),
         "tokenizer.ggml.bos_token_id": np.uint32(2),
@@ -61,7 +62,7 @@ def write_gguf(path: Path, metadata: dict) -> None:
     """Writes a GGUF file without tensors, in the words of the library for it."""
     writer = gguf.GGUFWriter(path, metadata["general.architecture"])
     writer.add_tokenizer_model(metadata["tokenizer.ggml.model"])
-    writer.add_token_list(metadata["tokenizer.ggml.tokens"])
+    writer.add_token_list(list(metadata["tokenizer.ggml.tokens"]))
     writer.add_token_scores(metadata["tokenizer.ggml.scores"].tolist())
     writer.add_token_types(metadata["tokenizer.ggml.token_type"].tolist())
     writer.add_bos_token_id(int(metadata["tokenizer.ggml.bos_token_id"]))
@@ -74,7 +75,7 @@ def write_gguf(path: Path, metadata: dict) -> None:
 
 def assert_same_tokens(found: Vocabulary, expected: Vocabulary) -> None:
     assert found.pieces == expected.pieces
-    assert found.kinds == expected.kinds
+    np.testing.assert_array_equal(found.kinds, expected.kinds)
     for name in ("bos_id", "eos_id", "pad_id", "unk_id"):
         assert getattr(found, name) == getattr(expected, name)
 
@@ -162,8 +163,8 @@ def test_ids_without_a_piece_are_unused(tmp_path):
     token = {"id": 483, "content": "<image_soft_token>", "special": True}
     state["added_tokens"].append(token)
     found = from_json_file(write_json(tmp_path, state))
-    assert found.pieces[480:] == ("", "", "", "<image_soft_token>")
-    assert found.kinds[480:] == (PieceKind.UNUSED,) * 3 + (PieceKind.CONTROL,)
+    assert list(found.pieces[480:]) == ["", "", "", "<image_soft_token>"]
+    assert found.kinds[480:].tolist() == [PieceKind.UNUSED] * 3 + [PieceKind.CONTROL]
 
 
 def test_directory_prefers_json_to_model(tmp_path):
@@ -266,9 +267,9 @@ def test_gguf_without_a_tokenizer_is_refused():
 def test_vocabulary_needs_a_kind_for_each_piece():
     with pytest.raises(ValueError, match="2 pieces, 2 scores, 1 kinds"):
         Vocabulary(
-            pieces=["a", "b"],
-            scores=[0.0, 0.0],
-            kinds=[PieceKind.NORMAL],
+            pieces=Strings.of("ab"),
+            scores=np.zeros(2, np.float32),
+            kinds=np.array([PieceKind.NORMAL], np.uint8),
             bos_id=0,
             eos_id=0,
             pad_id=0,

@@ -1,0 +1,52 @@
+"""Hands the functions of the C++ library to XLA."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from gemma.gm.kernels._library import library
+
+# The functions that XLA may call.
+_TARGETS = (
+    "gemma_cached_attention",
+    "gemma_float_matmul",
+    "gemma_quantized_matmul",
+    "gemma_rms_norm",
+    "gemma_shortlist",
+)
+
+
+@functools.cache
+def register_with_xla() -> bool:
+    """Tells XLA of the functions, once; returns False where there is no library."""
+    loaded = library()
+    if loaded is None:
+        return False
+    for name in _TARGETS:
+        capsule = jax.ffi.pycapsule(getattr(loaded, name))
+        jax.ffi.register_ffi_target(name, capsule, platform="cpu")
+    return True
+
+
+def on_cpu(
+    call: Callable[..., Any], reference: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Returns a function of arrays that is `call` on a CPU and `reference` elsewhere.
+
+    Without the library it is `reference` on a CPU too. Its derivatives are those of
+    `reference`: the C++ has none.
+    """
+    if not register_with_xla():
+        return reference
+
+    @jax.custom_jvp
+    def function(*arrays):
+        return jax.lax.platform_dependent(*arrays, cpu=call, default=reference)
+
+    @function.defjvp
+    def _(primals, tangents):
+        return function(*primals), jax.jvp(reference, primals, tangents)[1]
+
+    return function
