@@ -12,8 +12,9 @@ ROOMS = sorted(
     p.name for p in (PACKAGE / "gm").iterdir() if (p / "__init__.py").exists()
 )
 
-# Lines, functions in parentheses. A file that needs more says why here.
-MAX_FILE, MAX_FUNCTION, MAX_FACE = 400, 60, 70
+# Lines. A file that needs more says why here. In a face, names that load on demand stand
+# three times.
+MAX_FILE, MAX_FUNCTION, MAX_FACE = 400, 60, 100
 LONGER: dict[str, int] = {}
 
 BANNED = {"utils", "common", "helpers", "base", "core", "manager", "managers", "misc"}

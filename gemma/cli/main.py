@@ -65,12 +65,19 @@ def run(args: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """The console entry."""
-    # Imports make half a million objects and no garbage: to look for it each 700 of them
-    # takes a tenth of a second.
-    gc.set_threshold(50_000)
+    _hurry()
     if not is_debugging():
         _silence_libraries()
     _leave(run(sys.argv[1:]))
+
+
+def _hurry() -> None:
+    """Keeps libraries from work that nobody asked for; it delays the first token."""
+    # Imports make half a million objects and no garbage: to look for it each 700 of them
+    # takes a tenth of a second.
+    gc.set_threshold(50_000)
+    # NumPy multiplies no matrices here, but its threads would wait for some, awake.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _silence_libraries() -> None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from gemma.gm._lazy import lazily
 from gemma.gm.ckpts._errors import CheckpointError
-from gemma.gm.ckpts._gguf import GgufFile, find_gguf, read_gguf_metadata
+from gemma.gm.ckpts._gguf import EMBEDDING, GgufFile, find_gguf, read_gguf_metadata
 from gemma.gm.ckpts._strings import Strings
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ __getattr__ = lazily(
 
 __all__ = [
     "AS_STORED",
+    "EMBEDDING",
     "Checkpoint",
     "CheckpointError",
     "GgufFile",

@@ -29,10 +29,12 @@ from gemma.gm.kernels import (
 )
 from gemma.gm.typing import DType
 
-_NARROW = {
+_NARROW: dict[int, np.dtype] = {
     Type.F16: np.dtype(np.float16),
     Type.BF16: np.dtype(ml_dtypes.bfloat16),
 }
+# The tensor of the embedding table, which is the head too.
+EMBEDDING = "token_embd.weight"
 # Rows are dequantized in slices that stay in the processor's cache. Repacking in C++ has
 # no temporary arrays: its slices are small beside a large weight, and long enough that
 # waiting for the interpreter between them is nothing.
@@ -130,6 +132,10 @@ class GgufFile:
             if self.packed_kind(name) is not None:
                 self._ahead[name] = pool.submit(self._repack, name, num_threads=1)
         pool.shutdown(wait=False)
+
+    def packed_ahead(self, name: str) -> Future[Packed] | None:
+        """Returns what `read_packed` will return, if it is being made."""
+        return self._ahead.get(name)
 
     def stop_reading_ahead(self) -> None:
         """Leaves what has not begun."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gemma.gm.ckpts._errors import CheckpointError
+from gemma.gm.ckpts._gguf import EMBEDDING
 from gemma.gm.ckpts._names import Entry, check_sizes
 from gemma.gm.nn import (
     RopeConfig,
@@ -46,7 +47,7 @@ _LAYER["gemma3"] = _LAYER["gemma2"] | {
 def names_gguf(config: TransformerConfig) -> dict[str, Entry]:
     """Returns `{our path: entry}`."""
     names = {
-        "embedder/input_embedding": Entry("token_embd.weight"),
+        "embedder/input_embedding": Entry(EMBEDDING),
         "final_norm": Entry("output_norm.weight", offset=_NORM),
     }
     for i in range(config.num_layers):

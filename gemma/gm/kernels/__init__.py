@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from gemma.gm._lazy import lazily
-from gemma.gm.kernels._find_strings import find_strings
 from gemma.gm.kernels._library import available, give_back_memory, instruction_set
+from gemma.gm.kernels._outline import Outline, make_outline
 from gemma.gm.kernels._packing import (
     GROUP,
     NORMAL_LEVELS,
@@ -19,6 +19,7 @@ from gemma.gm.kernels._packing import (
 )
 from gemma.gm.kernels._repacking import repack_tiles
 from gemma.gm.kernels._slices import empty_aligned, in_slices, pack_in_slices
+from gemma.gm.kernels._string_runs import copy_strings, find_strings
 
 if TYPE_CHECKING:
     from gemma.gm.kernels._cached_attention import HeadNorms, cached_attention
@@ -62,6 +63,7 @@ __all__ = [
     "TILE",
     "Code",
     "HeadNorms",
+    "Outline",
     "Packed",
     "PackedKind",
     "PackedWeight",
@@ -70,6 +72,7 @@ __all__ = [
     "Shortlist",
     "available",
     "cached_attention",
+    "copy_strings",
     "dequantize",
     "dequantize_rows",
     "empty_aligned",
@@ -79,6 +82,7 @@ __all__ = [
     "in_slices",
     "instruction_set",
     "largest",
+    "make_outline",
     "make_screen",
     "pack",
     "pack_in_slices",

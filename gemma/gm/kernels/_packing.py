@@ -57,6 +57,11 @@ class PackedKind(NamedTuple):
         """Whether there are scales of scales."""
         return self.scale in (ScaleKind.SUPER, ScaleKind.SUPER16)
 
+    @property
+    def numbers(self) -> tuple[int, int, int, int]:
+        """The kind as the C++ takes it."""
+        return self.bits, int(self.scale), self.zero, int(self.code)
+
 
 class Packed(NamedTuple):
     """The arrays of a packed weight, all bytes."""

@@ -63,7 +63,7 @@ def quantized_matmul(
             jax.ShapeDtypeStruct((x.shape[0], weight.num_rows), jnp.float32)
             for weight in weights
         )
-        kinds = np.array([kind_numbers(weight.kind) for weight in weights], np.int64)
+        kinds = np.array([weight.kind.numbers for weight in weights], np.int64)
         product = jax.ffi.ffi_call(
             "gemma_quantized_matmul", outs, vmap_method="sequential"
         )
@@ -71,11 +71,6 @@ def quantized_matmul(
 
     arrays = (array for weight in weights for array in weight.arrays)
     return on_cpu(call, reference)(x.astype(jnp.float32), *arrays)
-
-
-def kind_numbers(kind: PackedKind) -> tuple[int, int, int, int]:
-    """Returns a kind as the C++ takes it."""
-    return kind.bits, int(kind.scale), kind.zero, int(kind.code)
 
 
 def dequantize(weight: PackedWeight) -> Float[Array, "N K"]:

@@ -14,11 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from gemma.gm import math
 from gemma.gm.kernels._on_cpu import on_cpu
-from gemma.gm.kernels._quantized_matmul import (
-    PackedWeight,
-    dequantize,
-    kind_numbers,
-)
+from gemma.gm.kernels._quantized_matmul import PackedWeight, dequantize
 from gemma.gm.kernels._screen import Screen
 
 
@@ -68,7 +64,7 @@ def shortlist(
         found = search(
             x,
             *arrays,
-            kind=np.array(kind_numbers(weight.kind), np.int64),
+            kind=np.array(weight.kind.numbers, np.int64),
             softcap=np.float32(softcap or 0.0),
         )
         return Shortlist(*found)

@@ -86,7 +86,7 @@ def quantize(
       >>> params = model.init(jax.random.key(0))
       >>> packed = gm.peft.quantize(params, "int4")
       >>> packed["layer_0"]["mlp"]["down"].nbytes / params["layer_0"]["mlp"]["down"].nbytes
-      0.15625
+      0.1484375
     """
     flat = flatten(params)
     structs = {

@@ -1,10 +1,13 @@
 """A checkpoint becomes what a sampler needs: weights, tokenizer and programs at once."""
 
-from concurrent.futures import ThreadPoolExecutor
+import warnings
 from typing import NamedTuple
 
-from gemma.gm.ckpts import Progress, open_checkpoint
-from gemma.gm.kernels import give_back_memory
+import jax
+
+from gemma.gm import kernels, peft
+from gemma.gm.ckpts import AS_STORED, Progress, open_checkpoint
+from gemma.gm.kernels import Screen, give_back_memory
 from gemma.gm.nn import Transformer
 from gemma.gm.text._compilation import (
     PREFILL_CHUNK_LENGTH,
@@ -12,8 +15,9 @@ from gemma.gm.text._compilation import (
     default_cache_length,
     enable_compilation_cache,
 )
-from gemma.gm.text._programs import Programs, stored_programs
+from gemma.gm.text._programs import Programs, compile_missing, stored_programs
 from gemma.gm.text._reading import Reading
+from gemma.gm.text._screen import head_screen
 from gemma.gm.text._tokenizer import Tokenizer
 from gemma.gm.typing import DType, Params
 
@@ -23,6 +27,7 @@ class Loaded(NamedTuple):
 
     model: Transformer
     params: Params
+    screen: Screen | None
     tokenizer: Tokenizer
     programs: Programs
     cache_length: int
@@ -43,33 +48,48 @@ def load(
       cache_length: The most tokens of a prompt and its answer together.
       progress: Called with the bytes of weights made so far and in all.
     """
+    _warn_if_slow(dtype)
     checkpoint = open_checkpoint(reading.gguf or reading.path)
     cache_length = cache_length or default_cache_length(checkpoint.config)
     enable_compilation_cache()
-    # Weights are read by C++ and programs made by XLA, both without the interpreter's
-    # lock for most of the time.
-    pool = ThreadPoolExecutor(1)
     try:
-        programs = pool.submit(
-            stored_programs,
+        # Programs are read in threads of their own, from here on.
+        programs, missing = stored_programs(
             checkpoint.model,
             checkpoint.param_structs(dtype),
             cache_length=cache_length,
             chunk_lengths=chunk_lengths(PREFILL_CHUNK_LENGTH),
         )
         params = checkpoint.read_params(dtype=dtype, progress=progress)
+        screen = head_screen(params, reading.head_outline())
+        tokenizer = reading.tokenizer.result()
+        compile_missing(missing)
         return Loaded(
             model=checkpoint.model,
             params=params,
-            tokenizer=reading.tokenizer.result(),
-            programs=programs.result(),
+            screen=screen,
+            tokenizer=tokenizer,
+            programs=programs,
             cache_length=cache_length,
         )
     finally:
-        # An error or Ctrl-C does not wait for programs that nobody will run.
-        pool.shutdown(wait=False, cancel_futures=True)
         reading.stop()
         give_back_memory()
+
+
+def _warn_if_slow(dtype: DType | None) -> None:
+    """Says that kernels are missing, where they would have been used."""
+    is_packed = isinstance(dtype, str) and dtype in (AS_STORED, *peft.KINDS)
+    would_help = dtype is None or is_packed
+    if would_help and jax.default_backend() == "cpu" and not kernels.available():
+        loss = "GGUF files run about three times slower"
+        if is_packed:
+            loss = f"{dtype} weights run ten times slower than float32"
+        warnings.warn(
+            f"gemma-jax was installed without its C++ kernels, so {loss} on this CPU. "
+            "Install a C++ compiler, then gemma-jax again.",
+            stacklevel=4,
+        )
 
 
 def tokenizer_beside(model: Transformer) -> Tokenizer:

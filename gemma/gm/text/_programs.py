@@ -13,7 +13,7 @@ import pickle
 import platform
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,6 +38,9 @@ from gemma.gm.text._screen import screen_struct
 from gemma.gm.typing import Cache, DType, Params
 
 _MAX_FILES = 64
+# Defaults. With options of its own, JAX does not return a program that it has in memory,
+# which may come from XLA's persistent cache: those cannot be written a second time.
+_OWN_OPTIONS = {"xla_embed_ir_in_executable": False}
 _lock = threading.Lock()
 
 
@@ -102,8 +105,10 @@ def stored_programs(
     *,
     cache_length: int,
     chunk_lengths: tuple[int, ...],
-) -> Programs:
-    """Returns the programs for one prompt; what disk lacks is compiled now.
+) -> tuple[Programs, list["StoredProgram"]]:
+    """Returns the programs for one prompt, and those of them that are not on disk.
+
+    All may be called; what is missing then is compiled by the first call.
 
     Args:
       model: The model.
@@ -113,16 +118,16 @@ def stored_programs(
     """
     # Programs from disk call the C++ by name: no trace of theirs has told XLA of it.
     register_with_xla()
-    keep = functools.partial(_Stored, _fingerprint(model))
+    keep = functools.partial(StoredProgram, _fingerprint(model))
     dtype = jnp.dtype(model.activation_dtype(params))
     start = keep(init_cache, model, 1, cache_length, dtype)
     cache = jax.eval_shape(lambda: init_cache(model, 1, cache_length, dtype))
 
-    def feed(length: int) -> _Stored:
+    def feed(length: int) -> StoredProgram:
         tokens, mask = _shape((1, length), jnp.int32), _shape((1, length), jnp.bool_)
         return keep(feed_chunk, model, params, cache, tokens, mask)
 
-    def decode(screen: Screen | None) -> _Stored:
+    def decode(screen: Screen | None) -> StoredProgram:
         choice = Choice(
             sampling=stack([Sampling()], [0]),
             bias=_shape((model.config.vocab_size,), jnp.float32),  # pyright: ignore
@@ -142,17 +147,20 @@ def stored_programs(
         run = from_all if choice.screen is None else from_few
         return run(params, cache, tokens, active, choice, *rest)
 
-    # Short prompts and greedy answers need these. Each program takes 0.1 s to read.
-    first = start, feeds[min(feeds)], from_few
-    _prepare(first, {*feeds.values(), from_all}.difference(first))
-    return Programs(start, feeds, decode_either)
+    stored = {start, *feeds.values(), from_all, from_few}
+    missing = [program for program in stored if not program.is_there()]
+    if not missing:
+        # Short prompts and greedy answers need these first, the longest of them first.
+        for program in (from_few, feeds[min(feeds)], start):
+            program.begin_reading()
+    return Programs(start, feeds, decode_either), missing
 
 
 def _shape(dims: tuple[int, ...], dtype: DType) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(dims, dtype)
 
 
-class _Stored:
+class StoredProgram:
     """A program that is read from disk, or compiled, before it is first called."""
 
     def __init__(
@@ -160,42 +168,51 @@ class _Stored:
     ):
         self._function, self._arguments = function, (model, *arguments)
         self._path = _path(fingerprint, function, arguments)
-        self._program: Any = None
+        self._lock = threading.Lock()
+        self._program: Callable[..., Any] | None = None
 
     def __call__(self, *arguments: Any) -> Any:
-        if self._program is None and not self.read():
-            with _fresh_compilation():
-                self.compile()
+        if self._program is None and not self._read():
+            compile_missing([self])
+        assert self._program is not None
         return self._program(*arguments)
 
     def is_there(self) -> bool:
         """Returns whether there is something to read."""
         return self._path.exists()
 
-    def read(self) -> bool:
-        """Reads it; returns False if it is not on disk, or damaged."""
-        with contextlib.suppress(Exception):
-            stored = pickle.loads(self._path.read_bytes())
-            self._program = serialize_executable.deserialize_and_load(*stored)
-        return self._program is not None
+    def begin_reading(self) -> None:
+        """Reads it in a thread, which who calls it meanwhile will wait for."""
+        threading.Thread(target=self._read, daemon=True).start()
 
     def compile(self) -> None:
         """Compiles it, and keeps it on disk if it can be written there."""
-        self._program = self._function.lower(*self._arguments).compile()
+        lowered = self._function.lower(*self._arguments)
+        self._program = lowered.compile(compiler_options=_OWN_OPTIONS)
         with contextlib.suppress(OSError):
             content = pickle.dumps(serialize_executable.serialize(self._program))
             _write(self._path, content)
 
+    def _read(self) -> bool:
+        """Reads it; returns False if it is not on disk, or damaged."""
+        with self._lock, contextlib.suppress(Exception):
+            if self._program is None:
+                stored = pickle.loads(self._path.read_bytes())
+                self._program = serialize_executable.deserialize_and_load(*stored)
+        return self._program is not None
 
-def _prepare(first: Sequence[_Stored], others: Iterable[_Stored]) -> None:
-    """Reads the first programs, and compiles all that are not on disk."""
-    with ThreadPoolExecutor(len(first)) as pool:
-        were_read = pool.map(_Stored.read, first)
-        missing = [p for p, was in zip(first, were_read, strict=True) if not was]
-        missing += [program for program in others if not program.is_there()]
-        if missing:
-            with _fresh_compilation():
-                list(pool.map(_Stored.compile, missing))
+
+def compile_missing(missing: Sequence[StoredProgram]) -> None:
+    """Compiles programs side by side, and keeps them on disk."""
+    if not missing:
+        return
+    pool = ThreadPoolExecutor(len(missing))
+    try:
+        with _fresh_compilation():
+            list(pool.map(StoredProgram.compile, missing))
+    finally:
+        # An error or Ctrl-C does not wait for programs that nobody will run.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _path(fingerprint: bytes, function: Any, arguments: tuple) -> Path:

@@ -1,7 +1,7 @@
 """Prompts in, texts out."""
 
+import functools
 import random
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gemma.gm import kernels, peft
-from gemma.gm.ckpts import AS_STORED, Progress
+from gemma.gm.ckpts import Progress
 from gemma.gm.dialog import format_for
+from gemma.gm.kernels import Screen
 from gemma.gm.nn import Transformer
 from gemma.gm.text._compilation import (
     PREFILL_CHUNK_LENGTH,
@@ -90,11 +90,14 @@ class Sampler:
                 f"model's embedding has {model.config.vocab_size:,} rows: they do not "
                 "belong together."
             )
-        self._screen = head_screen(params)
         self._stop_ids = np.full(MAX_STOP_IDS, -1, np.int32)
         some_ids = self.tokenizer.stop_ids[:MAX_STOP_IDS]
         self._stop_ids[: len(some_ids)] = some_ids
         self._programs: Programs | None = None
+
+    @functools.cached_property
+    def _screen(self) -> Screen | None:
+        return head_screen(self.params)
 
     @classmethod
     def from_pretrained(
@@ -117,7 +120,6 @@ class Sampler:
           progress: Called with the bytes of weights made so far and in all.
         """
         _check_count("cache_length", cache_length, at_least=1)
-        _warn_if_slow(dtype)
         if not isinstance(name, Reading):
             name = read_ahead(name, dtype=dtype)
         loaded = load(name, dtype=dtype, cache_length=cache_length, progress=progress)
@@ -127,7 +129,7 @@ class Sampler:
             tokenizer=loaded.tokenizer,
             cache_length=loaded.cache_length,
         )
-        sampler._programs = loaded.programs
+        sampler._programs, sampler._screen = loaded.programs, loaded.screen
         return sampler
 
     def sample(
@@ -308,7 +310,8 @@ class Sampler:
                     f"{self.tokenizer.vocab_size:,} tokens."
                 )
             bias[token_id] = -np.inf
-        return jnp.asarray(bias)
+        # Not jnp.asarray, which would compile a program for it.
+        return jax.device_put(bias)
 
 
 def _push(
@@ -347,21 +350,6 @@ def _gather(prompt_ids: list[int], pieces: list[Piece], prefix: str) -> Generati
         finish_reason=finish_reason,
         logprobs=logprobs or None,
     )
-
-
-def _warn_if_slow(dtype: DType | None) -> None:
-    """Says that kernels are missing, where they would have been used."""
-    is_packed = isinstance(dtype, str) and dtype in (AS_STORED, *peft.KINDS)
-    would_help = dtype is None or is_packed
-    if would_help and jax.default_backend() == "cpu" and not kernels.available():
-        loss = "GGUF files run about three times slower"
-        if is_packed:
-            loss = f"{dtype} weights run ten times slower than float32"
-        warnings.warn(
-            f"gemma-jax was installed without its C++ kernels, so {loss} on this CPU. "
-            "Install a C++ compiler, then gemma-jax again.",
-            stacklevel=3,
-        )
 
 
 def _check_count(

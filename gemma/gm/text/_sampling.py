@@ -224,7 +224,9 @@ def _cut(
     return jnp.where(bits >= threshold[:, None], probs, 0)
 
 
-def _uniform(seed: UInt32[Array, "B"], positions: Int[Array, "B"]) -> Float[Array, "B"]:
+def _uniform(
+    seed: UInt32[AnyArray, "B"], positions: Int[Array, "B"]
+) -> Float[Array, "B"]:
     """Returns a number in [0, 1) for each row, from its seed and position."""
 
     def one(seed, position):

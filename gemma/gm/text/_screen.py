@@ -3,15 +3,22 @@
 import jax
 import jax.numpy as jnp
 
-from gemma.gm.kernels import Screen, make_screen, screens_are_used
+from gemma.gm.kernels import Outline, Screen, make_screen, screens_are_used
 from gemma.gm.typing import Params
 from gemma.gm.weights import QuantizedArray
 
 
-def head_screen(params: Params) -> Screen | None:
-    """Returns the outline of a packed head, where there are kernels to use it."""
+def head_screen(params: Params, outline: Outline | None = None) -> Screen | None:
+    """Returns the screen of a packed head, where there are kernels to use it.
+
+    Args:
+      params: Params of a model.
+      outline: The outline of the head, if there is one already.
+    """
     table = params["embedder"]["input_embedding"]
-    return make_screen(table.packed) if isinstance(table, QuantizedArray) else None
+    if not isinstance(table, QuantizedArray):
+        return None
+    return make_screen(table.packed, outline)
 
 
 def screen_struct(params: Params) -> Screen | None:

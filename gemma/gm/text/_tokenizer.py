@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from sentencepiece import SentencePieceProcessor
 
+from gemma.gm.kernels import copy_strings
 from gemma.gm.text._vocabulary import (
     SPACE,
     ModelProto,
@@ -291,19 +292,21 @@ def _serialize_pieces(vocabulary: Vocabulary) -> bytes:
     heads["text_size"] = _varints(texts.num_bytes)
     after_size = _PIECE.itemsize - _PIECE.fields["score_tag"][1]  # pyright: ignore
     heads["piece_size"] = _varints(texts.num_bytes + after_size)
-    # Heads and texts in turn.
-    lengths = np.stack([np.full(len(texts), _PIECE.itemsize), texts.num_bytes], axis=1)
-    is_head = np.repeat(np.tile([True, False], len(texts)), lengths.reshape(-1))
-    out = np.empty(len(is_head), np.uint8)
-    out[is_head] = heads.view(np.uint8)
-    out[~is_head] = np.frombuffer(texts.joined(), np.uint8)
+    ends = np.cumsum(texts.num_bytes + _PIECE.itemsize)
+    out = np.empty(ends[-1] if len(ends) else 0, np.uint8)
+    text_places = ends - texts.num_bytes
+    texts.copy_to(out, text_places)
+    head_ends = np.arange(1, len(heads) + 1) * _PIECE.itemsize
+    all_heads = heads.view(np.uint8), head_ends - _PIECE.itemsize, head_ends
+    copy_strings(*all_heads, out, text_places - _PIECE.itemsize)
     return out.tobytes()
 
 
 def _varints(numbers: np.ndarray) -> np.ndarray:
     """Returns numbers below 2**28 as protobuf writes them, in four bytes each."""
-    sevens = numbers[:, None] >> np.arange(0, 28, 7) & 0x7F
-    return (sevens | [0x80, 0x80, 0x80, 0]).astype(np.uint8)
+    shifts = np.arange(0, 28, 7, dtype=np.int32)
+    sevens = (numbers.astype(np.int32)[:, None] >> shifts).astype(np.uint8) & 0x7F
+    return sevens | np.array([0x80, 0x80, 0x80, 0], np.uint8)
 
 
 def _build_processor(vocabulary: Vocabulary) -> SentencePieceProcessor:

@@ -258,7 +258,7 @@ def _vocabulary(
         raise ValueError(f"The vocabulary has pieces of unknown kinds {unknown}.")
     settled = np.array(kinds, np.uint8)
     # Of 262,144 pieces, a few thousand begin like this.
-    for token_id in np.flatnonzero(np.isin(pieces.first_bytes(), [*b"<["])):
+    for token_id in np.flatnonzero(np.isin(pieces.first_bytes(), [*b"<["])).tolist():
         if _CONTROL_NAME.fullmatch(pieces[token_id]):
             settled[token_id] = PieceKind.CONTROL
     if 0 <= unk_id < len(settled):
