@@ -188,9 +188,9 @@ class StoredProgram:
     def compile(self) -> None:
         """Compiles it, and keeps it on disk if it can be written there."""
         lowered = self._function.lower(*self._arguments)
-        self._program = lowered.compile(compiler_options=_OWN_OPTIONS)
+        self._program = compiled = lowered.compile(compiler_options=_OWN_OPTIONS)
         with contextlib.suppress(OSError):
-            content = pickle.dumps(serialize_executable.serialize(self._program))
+            content = pickle.dumps(serialize_executable.serialize(compiled))
             _write(self._path, content)
 
     def _read(self) -> bool:
