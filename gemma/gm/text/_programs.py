@@ -24,7 +24,7 @@ from jax.experimental import serialize_executable
 from jax.experimental.compilation_cache import compilation_cache
 
 from gemma.gm import hub
-from gemma.gm.kernels import Screen, register_with_xla
+from gemma.gm.kernels import Screen, give_back_memory, register_with_xla
 from gemma.gm.nn import Transformer
 from gemma.gm.text._decode import (
     MAX_STOP_IDS,
@@ -199,6 +199,7 @@ class StoredProgram:
             if self._program is None:
                 stored = pickle.loads(self._path.read_bytes())
                 self._program = serialize_executable.deserialize_and_load(*stored)
+                give_back_memory()  # as much again as the program keeps
         return self._program is not None
 
 
