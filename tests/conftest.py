@@ -38,6 +38,12 @@ jaxtyping.install_import_hook(
 
 from gemma import gm  # noqa: E402
 from gemma.gm.kernels import _library  # noqa: E402
+
+# `make sanitize` names a library that watches itself.
+if "GEMMA_TEST_KERNELS" in os.environ:
+    _library._PATH = Path(os.environ["GEMMA_TEST_KERNELS"])
+    assert _library.available()
+
 from gemma.gm.nn import (  # noqa: E402
     AttentionType,
     Output,
@@ -50,11 +56,6 @@ from gemma.gm.nn import (  # noqa: E402
 )
 from gemma.gm.typing import Params  # noqa: E402
 from gemma.gm.weights import flatten, unflatten  # noqa: E402
-
-# `make sanitize` names a library that watches itself.
-if "GEMMA_TEST_KERNELS" in os.environ:
-    _library._PATH = Path(os.environ["GEMMA_TEST_KERNELS"])
-    assert _library.available()
 
 # Programs that tests compile are kept between runs, away from those of users.
 jax.config.update("jax_compilation_cache_dir", str(gm.hub.cache_dir() / "xla-tests"))

@@ -80,7 +80,7 @@ def save_model(
 class _Tensor(NamedTuple):
     """One tensor to write."""
 
-    weight: jax.Array | QuantizedArray
+    weight: jax.Array | QuantizedArray | np.ndarray
     shape: tuple[int, ...]
     dtype: np.dtype
 
@@ -121,7 +121,7 @@ def _fill(
         if keep and isinstance(weight, QuantizedArray):
             packed[entry.name] = PackedTensor(weight.kind, (shape[0], shape[-1]))
             parts = packed[entry.name].parts(entry.name).items()
-            for (part, size), array in zip(parts, weight.packed.arrays, strict=True):
+            for (part, size), array in zip(parts, weight.host_arrays, strict=True):
                 tensors[part] = _Tensor(array, size, np.dtype(np.uint8))
         else:
             written = np.dtype(weight.dtype if keep else dtype)

@@ -24,7 +24,6 @@ from gemma.gm.kernels._string_runs import copy_strings, find_strings
 if TYPE_CHECKING:
     from gemma.gm.kernels._cached_attention import HeadNorms, cached_attention
     from gemma.gm.kernels._float_matmul import float_matmul
-    from gemma.gm.kernels._on_cpu import register_with_xla
     from gemma.gm.kernels._quantized_matmul import (
         PackedWeight,
         dequantize,
@@ -49,7 +48,6 @@ __getattr__ = lazily(
         "largest": "_shortlist",
         "make_screen": "_screen",
         "quantized_matmul": "_quantized_matmul",
-        "register_with_xla": "_on_cpu",
         "rms_norm": "_rms_norm",
         "screens_are_used": "_screen",
         "shortlist": "_shortlist",
@@ -88,7 +86,6 @@ __all__ = [
     "pack_in_slices",
     "packed_shapes",
     "quantized_matmul",
-    "register_with_xla",
     "repack_tiles",
     "rms_norm",
     "screens_are_used",

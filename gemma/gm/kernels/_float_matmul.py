@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float, Float32
 
-from gemma.gm.kernels._on_cpu import register_with_xla
+from gemma.gm.kernels._on_cpu import XLA_HAS_KERNELS
 
 
 @jax.custom_jvp
@@ -27,7 +27,7 @@ def float_matmul(
       x: Activations.
       w: Weight: float32, float16 or bfloat16.
     """
-    if not register_with_xla():
+    if not XLA_HAS_KERNELS:
         return _reference(x, w)
     return jax.lax.platform_dependent(x, w, cpu=_call, default=_reference)
 

@@ -1,6 +1,5 @@
 """Hands the functions of the C++ library to XLA."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -18,9 +17,8 @@ _TARGETS = (
 )
 
 
-@functools.cache
-def register_with_xla() -> bool:
-    """Tells XLA of the functions, once; returns False where there is no library."""
+def _register() -> bool:
+    """Tells XLA of the functions; returns False where there is no library."""
     loaded = library()
     if loaded is None:
         return False
@@ -28,6 +26,10 @@ def register_with_xla() -> bool:
         capsule = jax.ffi.pycapsule(getattr(loaded, name))
         jax.ffi.register_ffi_target(name, capsule, platform="cpu")
     return True
+
+
+# At import: programs from disk call the functions without any call of Python's.
+XLA_HAS_KERNELS = _register()
 
 
 def on_cpu(
@@ -38,7 +40,7 @@ def on_cpu(
     Without the library it is `reference` on a CPU too. Its derivatives are those of
     `reference`: the C++ has none.
     """
-    if not register_with_xla():
+    if not XLA_HAS_KERNELS:
         return reference
 
     @jax.custom_jvp

@@ -28,7 +28,7 @@ class PackedWeight(NamedTuple):
 
     values: UInt8[Array, "..."]
     scales: UInt8[Array, "T G bytes"]
-    supers: UInt8[Array, "T S 64"]
+    supers: UInt8[Array, "..."]  # [T, S, 64]; without meaning if scales stand alone
     kind: PackedKind
     num_rows: int
     num_columns: int

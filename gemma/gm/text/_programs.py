@@ -24,7 +24,7 @@ from jax.experimental import serialize_executable
 from jax.experimental.compilation_cache import compilation_cache
 
 from gemma.gm import hub
-from gemma.gm.kernels import Screen, give_back_memory, register_with_xla
+from gemma.gm.kernels import Screen, give_back_memory
 from gemma.gm.nn import Transformer
 from gemma.gm.text._decode import (
     MAX_STOP_IDS,
@@ -116,8 +116,6 @@ def stored_programs(
       cache_length: The most tokens of a prompt and its answer together.
       chunk_lengths: How many tokens of a prompt may go through the model at once.
     """
-    # Programs from disk call the C++ by name: no trace of theirs has told XLA of it.
-    register_with_xla()
     keep = functools.partial(StoredProgram, _fingerprint(model))
     dtype = jnp.dtype(model.activation_dtype(params))
     start = keep(init_cache, model, 1, cache_length, dtype)

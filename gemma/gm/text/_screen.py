@@ -3,7 +3,13 @@
 import jax
 import jax.numpy as jnp
 
-from gemma.gm.kernels import Outline, Screen, make_screen, screens_are_used
+from gemma.gm.kernels import (
+    Outline,
+    Screen,
+    make_outline,
+    make_screen,
+    screens_are_used,
+)
 from gemma.gm.typing import Params
 from gemma.gm.weights import QuantizedArray
 
@@ -18,7 +24,11 @@ def head_screen(params: Params, outline: Outline | None = None) -> Screen | None
     table = params["embedder"]["input_embedding"]
     if not isinstance(table, QuantizedArray):
         return None
-    return make_screen(table.packed, outline)
+    if not screens_are_used():
+        return None
+    if outline is None:
+        outline = make_outline(table.host_arrays, table.kind)
+    return make_screen(outline)
 
 
 def screen_struct(params: Params) -> Screen | None:

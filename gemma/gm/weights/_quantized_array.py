@@ -21,7 +21,7 @@ class QuantizedArray:
     Attributes:
       values: The bits of the values.
       scales: Scales of groups.
-      supers: Scales of scales.
+      supers: Scales of scales; None where scales stand alone.
       kind: How it is packed.
       shape: Shape of the array it stands for.
       num_out_axes: How many leading axes of `shape` are outputs.
@@ -63,7 +63,7 @@ class QuantizedArray:
     @property
     def nbytes(self) -> int:
         """Bytes in memory."""
-        return sum(math.prod(a.shape) for a in (self.values, self.scales, self.supers))
+        return sum(math.prod(array.shape) for array in jax.tree.leaves(self))
 
     @property
     def packed(self) -> PackedWeight:
@@ -71,16 +71,30 @@ class QuantizedArray:
         return PackedWeight(
             self.values,
             self.scales,
-            self.supers,
+            # An array of nothing would be one more argument of each program.
+            self.scales if self.supers is None else self.supers,
             self.kind,
             self.num_rows,
             self.num_columns,
         )
 
+    @property
+    def host_arrays(self) -> Packed:
+        """Its bytes, in numpy; on CPU without a copy."""
+        values, scales = np.asarray(self.values), np.asarray(self.scales)
+        if self.supers is None:
+            shape = packed_shapes(self.kind, self.num_rows, self.num_columns)[2]
+            return Packed(values, scales, np.empty(shape, np.uint8))
+        return Packed(values, scales, np.asarray(self.supers))
+
     def filled(self, packed: Packed) -> "QuantizedArray":
         """Returns the array with these bytes, on the device. On CPU they are not copied."""
-        values, scales, supers = map(jax.device_put, packed)
-        return dataclasses.replace(self, values=values, scales=scales, supers=supers)
+        return dataclasses.replace(
+            self,
+            values=jax.device_put(packed.values),
+            scales=jax.device_put(packed.scales),
+            supers=jax.device_put(packed.supers) if self.kind.has_supers else None,
+        )
 
     def dequantize(self, dtype: DType = jnp.float32) -> jax.Array:
         """Returns the array it stands for."""
@@ -99,5 +113,7 @@ def quantized_struct(
     """Returns a QuantizedArray of `jax.ShapeDtypeStruct`, for tracing."""
     rows = math.prod(shape[:num_out_axes])
     shapes = packed_shapes(kind, rows, math.prod(shape[num_out_axes:]))
-    arrays = (jax.ShapeDtypeStruct(s, jnp.uint8) for s in shapes)
-    return QuantizedArray(*arrays, kind, shape, num_out_axes)  # pyright: ignore
+    values, scales, supers = (jax.ShapeDtypeStruct(s, jnp.uint8) for s in shapes)
+    return QuantizedArray(
+        values, scales, supers if kind.has_supers else None, kind, shape, num_out_axes
+    )

@@ -27,9 +27,17 @@ def make_weight(num_rows: int, num_columns: int, kind=KIND, seed=0):
     return kernels.PackedWeight(*map(jnp.asarray, packed), kind, num_rows, num_columns)
 
 
+def make_screen(weight):
+    if not kernels.available():
+        shapes = [(*weight.scales.shape[:2], n) for n in (256, 32)]
+        return kernels.Screen(*(jnp.zeros(shape, jnp.uint8) for shape in shapes))
+    arrays = kernels.Packed(*map(np.asarray, weight.arrays))
+    return kernels.make_screen(kernels.make_outline(arrays, weight.kind))
+
+
 def search(x, weight, *, bias=None, wanted=1, capacity=32, softcap=None):
     """Returns ids and outputs found, one array of each a row."""
-    screen = kernels.make_screen(weight)
+    screen = make_screen(weight)
     bias = jnp.zeros([weight.num_rows]) if bias is None else bias
     found = kernels.shortlist(
         x,
@@ -116,7 +124,7 @@ def test_forbidden_outputs_are_never_best():
 def test_the_bounds_hold_for_many_random_directions():
     """Two million bounds, a billion times more than may fail."""
     weight = make_weight(4096, 160)
-    screen = kernels.make_screen(weight)
+    screen = make_screen(weight)
     search_once = jax.jit(
         lambda x, *arrays: kernels.shortlist(
             x,
