@@ -167,11 +167,12 @@ class StoredProgram:
         self._function, self._arguments = function, (model, *arguments)
         self._path = _path(fingerprint, function, arguments)
         self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
         self._program: Callable[..., Any] | None = None
 
     def __call__(self, *arguments: Any) -> Any:
-        if self._program is None and not self._read():
-            compile_missing([self])
+        if self._program is None:
+            self._prepare()
         assert self._program is not None
         return self._program(*arguments)
 
@@ -181,7 +182,8 @@ class StoredProgram:
 
     def begin_reading(self) -> None:
         """Reads it in a thread, which who calls it meanwhile will wait for."""
-        threading.Thread(target=self._read, daemon=True).start()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
 
     def compile(self) -> None:
         """Compiles it, and keeps it on disk if it can be written there."""
@@ -191,14 +193,25 @@ class StoredProgram:
             content = pickle.dumps(serialize_executable.serialize(compiled))
             _write(self._path, content)
 
-    def _read(self) -> bool:
-        """Reads it; returns False if it is not on disk, or damaged."""
+    def _prepare(self) -> None:
+        """Reads it, or waits for the thread that does; compiles it if need be."""
+        if self._thread is not None:
+            self._thread.join()
+        else:
+            # Reading takes twice the memory that programs keep: of this one, and of
+            # those that were read at the start, when nobody had time for it.
+            give_back_memory()
+            self._read()
+            give_back_memory()
+        if self._program is None:
+            compile_missing([self])
+
+    def _read(self) -> None:
+        """Reads it, unless it is not on disk, or damaged."""
         with self._lock, contextlib.suppress(Exception):
             if self._program is None:
                 stored = pickle.loads(self._path.read_bytes())
                 self._program = serialize_executable.deserialize_and_load(*stored)
-                give_back_memory()  # as much again as the program keeps
-        return self._program is not None
 
 
 def compile_missing(missing: Sequence[StoredProgram]) -> None:
