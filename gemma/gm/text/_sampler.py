@@ -14,6 +14,7 @@ from gemma.gm.ckpts import Progress
 from gemma.gm.dialog import format_for
 from gemma.gm.kernels import Screen
 from gemma.gm.nn import Transformer
+from gemma.gm.text._cache_pool import CachePool
 from gemma.gm.text._compilation import (
     PREFILL_CHUNK_LENGTH,
     chunk_lengths,
@@ -45,7 +46,7 @@ class Sampler:
     """Generates text from prompts, one or a batch.
 
     Rows do not influence one another: each gets the tokens that it would get alone.
-    A sampler keeps no state between calls, and threads may share one.
+    No answer changes another, and threads may share a sampler.
 
     Example:
       ```python
@@ -93,6 +94,7 @@ class Sampler:
         self._stop_ids = np.full(MAX_STOP_IDS, -1, np.int32)
         some_ids = self.tokenizer.stop_ids[:MAX_STOP_IDS]
         self._stop_ids[: len(some_ids)] = some_ids
+        self._caches = CachePool(model.activation_dtype(params))
         self._programs: Programs | None = None
 
     @functools.cached_property
@@ -251,7 +253,7 @@ class Sampler:
                 self.params, cache, last, active, choice, stop_ids, limit
             )
 
-        cache = programs.init_cache()
+        cache = self._caches.take(len(rows), programs.init_cache)
         cache = prefill(self.params, cache, prompts, feed=programs.feed_chunk)
         last = np.array([prompt[-1] for prompt in prompts], np.int32)
         # A token of the prompt ends nothing.
@@ -268,6 +270,7 @@ class Sampler:
             for tokens in np.asarray(made.tokens)[: int(made.num_steps)]:
                 yield from _push(rows, tokens, made, num_logprobs)
             if all(row.finish_reason is not None for row in rows):
+                self._caches.give(len(rows), decoded.cache)
                 return
 
     def _programs_for(self, num_rows: int, with_logits: bool) -> Programs:
