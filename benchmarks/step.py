@@ -77,7 +77,7 @@ def loop_seconds(part: Callable[..., Any], state: Any, params: Params) -> float:
     def loop(state: Any, params: Params) -> Any:
         return jax.lax.fori_loop(0, LOOPS, lambda _, s: part(params, s), state)
 
-    seconds = []
+    seconds, state = [], jax.tree.map(jnp.copy, state)  # each part gives its own away
     for _ in range(REPEATS + 1):
         begin = time.perf_counter()
         state = jax.block_until_ready(loop(state, params))

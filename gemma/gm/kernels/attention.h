@@ -44,7 +44,7 @@ struct Partial {
 };
 
 constexpr int64_t kFewRows = 16;      // fewer go along the width, others along the lanes
-constexpr int64_t kKeysAPart = 64;    // that few queries see in one piece of work
+constexpr int64_t kKeysAPart = 128;  // that few queries see in one piece of work
 constexpr int64_t kRowsATask = 64;    // of many queries
 constexpr int64_t kKeysABlock = 64;   // that many queries see at once
 

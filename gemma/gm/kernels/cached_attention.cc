@@ -45,6 +45,9 @@ struct Runs {
   }
 };
 
+// So many parts of a context are added up by all threads, fewer by one.
+constexpr size_t kManyParts = 32;
+
 // A piece of work: some keys for the few queries of a head, or some of its many queries.
 struct Task {
   int64_t b, head;
@@ -85,7 +88,7 @@ class Attention {
     const std::vector<Task>& tasks = scratch_.tasks;
     ParallelFor(pool, static_cast<int64_t>(tasks.size()),
                 [&](int64_t i) { Attend(tasks[i]); });
-    MergeParts();
+    MergeParts(pool);
   }
 
   // Puts the new keys and values into their slots; only the newest of those that share one.
@@ -218,7 +221,7 @@ class Attention {
   }
 
   // Adds up what few queries found in the parts of their keys, in order.
-  void MergeParts() const {
+  void MergeParts(ffi::ThreadPool& pool) const {
     const std::vector<Task>& tasks = scratch_.tasks;
     for (size_t begin = 0, end; begin < tasks.size(); begin = end) {
       const Task& first = tasks[begin];
@@ -228,8 +231,13 @@ class Attention {
         ++end;
       }
       if (!first.is_few) continue;
-      for (int64_t row = 0; row < Rows(first.b); ++row) {
+      const auto merge = [&](int64_t row) {
         MergeRow(&tasks[begin], end - begin, row, Out(first.b, first.head, row));
+      };
+      if (end - begin >= kManyParts) {
+        ParallelFor(pool, Rows(first.b), merge);
+      } else {
+        for (int64_t row = 0; row < Rows(first.b); ++row) merge(row);
       }
     }
   }
