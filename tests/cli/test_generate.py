@@ -10,7 +10,8 @@ from gemma import gm
 from gemma.gm.text import Sampling
 
 PROMPT = "the quick brown"
-ENDLESS = ["--forbid", "<eos>", "--forbid", "<end_of_turn>", "-n", "4000"]
+LONG = ["--cache-length", "40000", "-n", "39000"]
+ENDLESS = ["--forbid", "<eos>", "--forbid", "<end_of_turn>", *LONG]
 
 
 @pytest.fixture
