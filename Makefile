@@ -43,6 +43,7 @@ parity: $(PARITY)/ready
 bench: $(VENV)/ready $(PARITY)/ready $(LLAMA)/ready
 	$(BIN)/python benchmarks/compare.py --rounds $(ROUNDS) \
 	  --torch-python $(PARITY)/bin/python --llama-python $(LLAMA)/bin/python
+	$(BIN)/python benchmarks/step.py
 
 quality: $(VENV)/ready $(LLAMA)/ready
 	$(BIN)/python benchmarks/quality.py --llama-python $(LLAMA)/bin/python --tokens $(TOKENS)
