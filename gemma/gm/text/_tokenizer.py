@@ -50,6 +50,9 @@ class Tokenizer:
 
     def __init__(self, vocabulary: Vocabulary):
         self.vocabulary = vocabulary
+        # Numbers of Python's: comparing one of numpy's with an enum runs code in which
+        # numpy loses a Ctrl-C.
+        self._kinds = vocabulary.kinds.tobytes()
         self._processor = _build_processor(vocabulary)
 
     @classmethod
@@ -215,12 +218,12 @@ class Tokenizer:
     def is_byte(self, token_id: int) -> bool:
         """Returns whether a token is one byte of a character, as `<0xE2>` is."""
         self._require_id(token_id)
-        return bool(self.vocabulary.kinds[token_id] == PieceKind.BYTE)
+        return self._kinds[token_id] == PieceKind.BYTE
 
     def is_control(self, token_id: int) -> bool:
         """Returns whether a token is a control token, as `<start_of_turn>` is."""
         self._require_id(token_id)
-        return self.vocabulary.kinds[token_id] in _CONTROL_KINDS
+        return self._kinds[token_id] in _CONTROL_KINDS
 
     def model_bytes(self) -> bytes:
         """Returns the vocabulary as a sentencepiece model: what tokenizer.model holds."""
