@@ -5,10 +5,8 @@ from gemma.gm.weights._quantized_array import QuantizedArray, quantized_struct
 from gemma.gm.weights._spec import (
     ParamSpec,
     init_params,
-    num_bytes,
     num_out_axes,
     num_params,
-    shape_structs,
 )
 from gemma.gm.weights._tree import flatten, unflatten
 
@@ -20,11 +18,9 @@ __all__ = [
     "flatten",
     "init_params",
     "is_narrow",
-    "num_bytes",
     "num_out_axes",
     "num_params",
     "quantized_struct",
-    "shape_structs",
     "take",
     "unflatten",
 ]

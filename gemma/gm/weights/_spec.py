@@ -62,17 +62,6 @@ def _init(spec: ParamSpec, key: jax.Array, dtype: DType) -> jax.Array:
     return (_STDDEV * jax.random.normal(key, spec.shape)).astype(dtype)
 
 
-def shape_structs(specs: Mapping[str, object], dtype: DType = jnp.float32) -> Params:
-    """Returns the tree as `jax.ShapeDtypeStruct`, for tracing without weights."""
-    flat = flatten(specs)
-    return unflatten({p: jax.ShapeDtypeStruct(s.shape, dtype) for p, s in flat.items()})
-
-
 def num_params(specs: Mapping[str, object]) -> int:
     """Returns how many numbers the weights hold."""
     return sum(math.prod(spec.shape) for spec in flatten(specs).values())
-
-
-def num_bytes(specs: Mapping[str, object], dtype: DType) -> int:
-    """Returns the memory that the weights take in `dtype`."""
-    return num_params(specs) * jnp.dtype(dtype).itemsize
