@@ -203,7 +203,8 @@ def report(
             "",
             "Each part by itself, many times within one program; the whole step as users "
             "run it. What the sum of the parts leaves is the rest: choosing the token, "
-            "XLA's own work between kernels, and the host.",
+            "XLA's own work between kernels, the host, and waiting for keys and values, "
+            "which stay in the processor's cache where attention runs by itself.",
             "",
             *long_contexts(sampler, whole, parts),
             "",
