@@ -20,7 +20,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from circumstances import describe, read_bandwidth
 
 from gemma.gm import hub
 
@@ -108,25 +108,13 @@ def time_to_output(command: Sequence[str]) -> float:
     return seconds
 
 
-def read_bandwidth() -> float:
-    """Returns the bytes a second of a product that reads 671 MB, at its best."""
-    matrix = np.ones([65536, 2560], np.float32)
-    vector = np.ones(2560, np.float32)
-    best_s = float("inf")
-    for _ in range(10):
-        begin = time.perf_counter()
-        matrix @ vector
-        best_s = min(best_s, time.perf_counter() - begin)
-    return matrix.nbytes / best_s
-
-
 def report(
     runs: Runs, starts: Mapping[str, float], bandwidth: float, command: str
 ) -> str:
     """Returns the page."""
     ours, rounds = runs[OURS][0], len(runs[OURS])
     peers = (LLAMA, "transformers float32")
-    versions = [_describe(runs[name][0]["versions"]) for name in (OURS, *peers)]
+    versions = [describe(runs[name][0]["versions"]) for name in (OURS, *peers)]
     return "\n".join(
         [
             "# Measured",
@@ -134,7 +122,7 @@ def report(
             f"Gemma 3 270M, Q4_K_M GGUF; {date.today()}; `{command}`; medians of "
             f"{rounds} rounds in turn.",
             "",
-            f"Machine: {_describe(ours['machine'])}.",
+            f"Machine: {describe(ours['machine'])}.",
             "",
             f"Versions: {', '.join(versions)}, {platform.system()} "
             f"{platform.release()}.",
@@ -221,10 +209,6 @@ def roofline(runs: Runs, bandwidth: float) -> list[str]:
 
 def _median(runs: Runs, name: str, key: str) -> float:
     return statistics.median(run[key] for run in runs[name])
-
-
-def _describe(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in values.items())
 
 
 if __name__ == "__main__":

