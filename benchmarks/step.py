@@ -1,257 +1,229 @@
 """Measures what a decode step spends its time on, and what long contexts cost.
 
-Every part runs by itself at the sizes of the model, many times within one program; the
-whole step runs as users run it. Writes STEP.md.
+XLA's profiler says how long each call takes, in place, while answers are made. Writes
+STEP.md.
 
 python benchmarks/step.py
 """
 
-import functools
+import re
 import statistics
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from circumstances import describe, read_bandwidth
 
 from gemma.cli.bench import machine, versions
-from gemma.gm import kernels, math
 from gemma.gm.text import Sampler
-from gemma.gm.typing import Cache, Params
-from gemma.gm.weights import einsum, einsums, take
+from gemma.gm.text._compilation import chunk_lengths
+from gemma.gm.text._decode import MAX_STEPS, MAX_STOP_IDS, Choice, decode_steps
+from gemma.gm.text._prefill import feed_chunk, prefill
+from gemma.gm.text._sampling import Sampling, stack
 
 HERE = Path(__file__).parent
 CONTEXTS = (64, 576, 2048, 8000, 30000)
-SHORT = CONTEXTS[:3]  # where the parts are told apart
 CACHE_LENGTH = 30720
-LOOPS, REPEATS, STEPS = 8, 9, 32
+ROUNDS, CALLS = 5, 8
+# The kernels that read weights.
+WEIGHTS = ("gemma_quantized_matmul", "gemma_shortlist")
+XLA = "XLA's own"
+HEADINGS = {
+    "gemma_quantized_matmul": "products of the layers",
+    "gemma_shortlist": "head",
+    "gemma_cached_attention": "attention",
+    "gemma_rms_norm": "norms",
+    XLA: XLA,
+}
+
+
+class Step(NamedTuple):
+    """Median seconds of a step.
+
+    Attributes:
+      whole: Of a step that nobody watches.
+      watched: Of one with the profiler, which takes time of its own.
+      parts: What the profiler saw of this, by kernel.
+    """
+
+    whole: float
+    watched: float
+    parts: Mapping[str, float]
+
+    @property
+    def between_calls(self) -> float:
+        return self.watched - sum(self.parts.values())
+
+    @property
+    def beside_weights(self) -> float:
+        """The share that is not spent on weights; at most this, given the profiler."""
+        other_s = self.watched - sum(self.parts[name] for name in WEIGHTS)
+        return other_s / self.whole
+
+
+class Decoder:
+    """The decode loop of the sampler, one row, greedy, without the text."""
+
+    def __init__(self, sampler: Sampler):
+        """Compiles the program that the sampler would use."""
+        self.sampler = sampler
+        self._choice = Choice(
+            sampling=stack([Sampling()], [0]),
+            bias=jax.numpy.zeros(sampler.model.config.vocab_size),
+            screen=sampler._screen,
+        )
+        lowered = decode_steps.lower(
+            sampler.model, sampler.params, self._cache(), *self._rest([2])
+        )
+        self._run = lowered.compile()
+        call = r"(\S+) = .*custom_call_target=\"(\w+)\""
+        calls = re.findall(call, self._run.as_text())
+        self.targets = {name.lstrip("%"): target for name, target in calls}
+
+    def measure(self, context: int) -> Step:
+        """Returns what a step takes with so many tokens before it."""
+        sampler = self.sampler
+        feed = dict.fromkeys(
+            chunk_lengths(sampler.prefill_chunk_length),
+            lambda *arguments: feed_chunk(sampler.model, *arguments),
+        )
+        prompt = (np.arange(context) % 5000 + 1000).tolist()
+        cache = prefill(sampler.params, self._cache(), [prompt], feed=feed)
+        self._made = self._run(sampler.params, cache, *self._rest(prompt[-1:]))
+        options = jax.profiler.ProfileOptions()
+        options.python_tracer_level = 0
+        options.host_tracer_level = 1
+        whole, watched = [], []
+        for _ in range(ROUNDS):
+            whole.append(self._step_seconds())
+            with tempfile.TemporaryDirectory() as folder:
+                with jax.profiler.trace(folder, profiler_options=options):
+                    seconds = self._step_seconds()
+                parts = self._parts(next(Path(folder).rglob("*.xplane.pb")))
+                watched.append((seconds, parts))
+        seconds, parts = sorted(watched, key=lambda found: found[0])[ROUNDS // 2]
+        return Step(statistics.median(whole), seconds, parts)
+
+    def _step_seconds(self) -> float:
+        """Takes `CALLS` times `MAX_STEPS` steps; returns the seconds of one."""
+        jax.block_until_ready(self._made.last)
+        begin = time.perf_counter()
+        for _ in range(CALLS):
+            made = self._made
+            self._made = self._run(
+                self.sampler.params, made.cache, *self._rest(made.last)
+            )
+        jax.block_until_ready(self._made.last)
+        return (time.perf_counter() - begin) / CALLS / MAX_STEPS
+
+    def _cache(self):
+        model, params = self.sampler.model, self.sampler.params
+        return model.init_cache(
+            batch_size=1, cache_length=CACHE_LENGTH, dtype=model.cache_dtype(params)
+        )
+
+    def _rest(self, last):
+        nothing_ends = np.full(MAX_STOP_IDS, -1, np.int32)
+        last = jax.numpy.asarray(last, np.int32)
+        return last, np.array([True]), self._choice, nothing_ends, np.int32(MAX_STEPS)
+
+    def _parts(self, profile: Path) -> Mapping[str, float]:
+        """Returns the seconds a step of each kernel, and of XLA's operations."""
+        found = dict.fromkeys(HEADINGS, 0.0)
+        for plane in jax.profiler.ProfileData.from_file(str(profile)).planes:
+            for line in plane.lines:
+                for event in line.events:
+                    if "hlo_op" not in dict(event.stats) or "while" in event.name:
+                        continue
+                    target = self.targets.get(event.name, XLA)
+                    found[target] += event.duration_ns / 1e9 / CALLS / MAX_STEPS
+        return found
 
 
 def main() -> None:
-    sampler = Sampler.from_pretrained(cache_length=CACHE_LENGTH)
-    whole = {context: step_seconds(sampler, context) for context in CONTEXTS}
-    parts = {context: part_seconds(sampler, context) for context in CONTEXTS}
-    text = report(sampler, whole, parts)
+    decoder = Decoder(Sampler.from_pretrained(cache_length=CACHE_LENGTH))
+    steps = {context: decoder.measure(context) for context in CONTEXTS}
+    text = report(decoder.sampler, steps)
     (HERE / "STEP.md").write_text(text)
     print(text)
 
 
-def step_seconds(sampler: Sampler, context: int) -> float:
-    """Returns the median seconds of a token, with so many tokens before it."""
-    seconds, prompt = [], (np.arange(context) % 5000 + 1000).tolist()
-    stream = sampler.stream(
-        prompt, max_new_tokens=STEPS + 8, forbidden_tokens=sampler.tokenizer.stop_ids
-    )
-    marks = [time.perf_counter() for _ in stream]
-    # Four tokens come at once.
-    for i in range(4, STEPS, 4):
-        seconds.append((marks[i + 4] - marks[i]) / 4)
-    return statistics.median(seconds)
-
-
-def part_seconds(sampler: Sampler, context: int) -> dict[str, float]:
-    """Returns the seconds of each part of a step."""
-    params, config = sampler.params, sampler.model.config
-    x = jax.random.normal(jax.random.key(0), (1, 1, config.embed_dim))
-    cache = sampler.model.init_cache(batch_size=1, cache_length=CACHE_LENGTH)
-    return {
-        "products of the layers": loop_seconds(layer_products, x, params),
-        "head": loop_seconds(functools.partial(head, sampler), x, params),
-        "attention": loop_seconds(
-            functools.partial(attention, sampler, context), (x, cache), params
-        ),
-        "norms": loop_seconds(norms, x, params),
-        "gelu and gate": loop_seconds(functools.partial(gates, config), x, params),
-        "embedding": loop_seconds(embedding, x, params),
-    }
-
-
-def loop_seconds(part: Callable[..., Any], state: Any, params: Params) -> float:
-    """Returns the median seconds of a part, which feeds what it returns to the next."""
-
-    @functools.partial(jax.jit, donate_argnums=0)
-    def loop(state: Any, params: Params) -> Any:
-        return jax.lax.fori_loop(0, LOOPS, lambda _, s: part(params, s), state)
-
-    seconds, state = [], jax.tree.map(jnp.copy, state)  # each part gives its own away
-    for _ in range(REPEATS + 1):
-        begin = time.perf_counter()
-        state = jax.block_until_ready(loop(state, params))
-        seconds.append((time.perf_counter() - begin) / LOOPS)
-    return statistics.median(seconds[1:])
-
-
-def layers(params: Params) -> list[Params]:
-    return [params[name] for name in params if name.startswith("layer_")]
-
-
-def layer_products(params: Params, x: jax.Array) -> jax.Array:
-    for layer in layers(params):
-        attn, mlp = layer["attn"], layer["mlp"]
-        q, *_ = einsums("BLD,NHD->BLNH", x, (attn["q"], attn["k"], attn["v"]))
-        x = einsum("BLNH,DNH->BLD", q, attn["o"])
-        gate, _ = einsums("BLD,FD->BLF", x, (mlp["gate"], mlp["up"]))
-        x = einsum("BLF,DF->BLD", gate, mlp["down"])
-        x = x / (1 + jnp.abs(x))
-    return x
-
-
-def head(sampler: Sampler, params: Params, x: jax.Array) -> jax.Array:
-    """The screened head, on vectors like those of the model; greedy."""
-    screen = sampler._screen
-    if screen is None:
-        logits = sampler.model.logits({"params": params}, x[:, 0])
-        return x + 1e-9 * jnp.max(logits)
-    found = sampler.model.largest_logits(
-        {"params": params},
-        kernels.rms_norm(x[:, 0], params["final_norm"], eps=1e-6),
-        screen,
-        bias=jnp.zeros(sampler.model.config.vocab_size),
-        wanted=jnp.ones(1, jnp.int32),
-        capacity=32,
-    )
-    return x + 1e-9 * jnp.max(found.outputs)
-
-
-def attention(
-    sampler: Sampler, context: int, params: Params, state: tuple[jax.Array, Cache]
-) -> tuple[jax.Array, Cache]:
-    """Norms of heads, rotation, attention and cache of all layers, for one token."""
-    x, cache = state
-    begin = jnp.full([1], context, jnp.int32)
-    cache = dict(cache)
-    for i, config in enumerate(sampler.model.config.layers):
-        width = config.head_dim
-        q = jnp.resize(x, (1, 1, config.num_heads, width))
-        k = jnp.resize(x, (1, 1, config.num_kv_heads, width))
-        rope, attn = config.rope, params[f"layer_{i}"]["attn"]
-        found = kernels.cached_attention(
-            q,
-            k,
-            k,
-            cache=(cache[f"layer_{i}"]["k"], cache[f"layer_{i}"]["v"]),
-            begin=begin,
-            end=begin + 1,
-            rope=math.rope_table(
-                begin[:, None], head_dim=width, theta=rope.theta, factor=rope.factor
-            ),
-            norms=kernels.HeadNorms(
-                attn["query_norm"], attn["key_norm"], config.norm_eps
-            ),
-            window=config.window if config.is_local else None,
-            scale=config.query_scale,
-            softcap=config.attn_softcap,
-        )
-        cache[f"layer_{i}"] = {"k": found.k, "v": found.v}
-        x = x + 1e-9 * jnp.sum(found.out)
-    return x, cache
-
-
-def norms(params: Params, x: jax.Array) -> jax.Array:
-    for layer in layers(params):
-        for name in ("pre_attention_norm", "pre_ffw_norm"):
-            y = kernels.rms_norm(x, layer[name], eps=1e-6)
-            after = layer[name.replace("pre", "post")]
-            x = kernels.rms_norm(y, after, eps=1e-6, residual=x)
-    return kernels.rms_norm(x, params["final_norm"], eps=1e-6)
-
-
-def gates(config: Any, params: Params, x: jax.Array) -> jax.Array:
-    for layer in config.layers:
-        wide = jnp.resize(x, (1, 1, layer.hidden_dim))
-        x = x + 1e-9 * jnp.sum(math.gelu(wide) * wide)
-    return x
-
-
-def embedding(params: Params, x: jax.Array) -> jax.Array:
-    token = jnp.abs(jnp.sum(x) * 1000).astype(jnp.int32) % 1000
-    return x + take(params["embedder"]["input_embedding"], token[None, None])
-
-
-def report(
-    sampler: Sampler,
-    whole: dict[int, float],
-    parts: dict[int, dict[str, float]],
-) -> str:
-    weights = ("products of the layers", "head")
+def report(sampler: Sampler, steps: Mapping[int, Step]) -> str:
     rows = []
-    for context in SHORT:
-        found = parts[context] | {"rest": whole[context] - sum(parts[context].values())}
-        other = whole[context] - sum(found[name] for name in weights)
-        cells = (f"{1e3 * seconds:.2f}" for seconds in found.values())
-        rows.append(
-            f"| {context:,} | {1e3 * whole[context]:.2f} | {' | '.join(cells)} "
-            f"| {other / whole[context]:.0%} |"
-        )
-    names = [*parts[SHORT[0]], "rest"]
+    for context, step in steps.items():
+        numbers = (step.whole, step.watched, *step.parts.values(), step.between_calls)
+        cells = " | ".join(f"{1e3 * seconds:.2f}" for seconds in numbers)
+        rows.append(f"| {context:,} | {cells} | {step.beside_weights:.0%} |")
     return "\n".join(
         [
             "# A decode step, part by part",
             "",
             f"Gemma 3 270M, Q4_K_M GGUF, greedy; {date.today()}; "
-            "`python benchmarks/step.py`; medians, in milliseconds.",
+            "`python benchmarks/step.py`; milliseconds, each line the median of "
+            f"{ROUNDS} answers of {CALLS * MAX_STEPS} tokens.",
             "",
             f"Machine: {describe(machine())}. Versions: {describe(versions())}.",
             "",
-            f"| context | whole step | {' | '.join(names)} | beside reading weights |",
-            "|---" * (len(names) + 3) + "|",
+            f"| context | whole step | the same, watched | {' | '.join(HEADINGS.values())} | between calls "
+            "| beside reading weights |",
+            "|---" * (len(HEADINGS) + 5) + "|",
             *rows,
             "",
-            "Each part by itself, many times within one program; the whole step as users "
-            "run it. What the sum of the parts leaves is the rest: choosing the token, "
-            "XLA's own work between kernels, the host, and waiting for keys and values, "
-            "which stay in the processor's cache where attention runs by itself.",
+            "All parts are measured in place, by XLA's profiler. It takes time, most of it "
+            "where threads share work; the last column counts that as if it were the "
+            "step's: the share is at most this. XLA's own: embedding, "
+            "rotations, gelu and gate, choosing the token. Between calls: XLA's executor "
+            "and the host.",
             "",
-            *long_contexts(sampler, whole, parts),
+            *long_contexts(sampler, steps),
             "",
         ]
     )
 
 
-def long_contexts(
-    sampler: Sampler,
-    whole: dict[int, float],
-    parts: dict[int, dict[str, float]],
-) -> list[str]:
+def long_contexts(sampler: Sampler, steps: Mapping[int, Step]) -> list[str]:
     """Says whether longer contexts cost more than the reading of their cache."""
     speed = read_bandwidth()
     first = CONTEXTS[0]
     rows = []
-    for context in CONTEXTS:
+    for context, step in steps.items():
         num_bytes = cache_bytes(sampler, context)
-        more_s = whole[context] - whole[first]
+        more_s = step.whole - steps[first].whole
         more_bytes = num_bytes - cache_bytes(sampler, first)
         expected_s = more_bytes / speed
         ratio = f"{more_s / expected_s:.2f}" if more_bytes else ""
         rows.append(
-            f"| {context:,} | {1 / whole[context]:.1f} | {1e3 * whole[context]:.2f} "
-            f"| {num_bytes / 1e6:.1f} | {1e3 * parts[context]['attention']:.2f} "
-            f"| {1e3 * expected_s:.2f} | {1e3 * more_s:.2f} | {ratio} |"
+            f"| {context:,} | {1 / step.whole:.1f} | {1e3 * step.whole:.2f} "
+            f"| {num_bytes / 1e6:.1f} | {1e3 * expected_s:.2f} | {1e3 * more_s:.2f} "
+            f"| {ratio} |"
         )
     return [
         "## Long contexts",
         "",
         f"Memory reads {speed / 1e9:.1f} GB/s (numpy, the sum of 671 MB by two threads, "
-        "best of 10). Keys and values are float32; sliding layers keep their window.",
+        "best of 10). Keys and values are "
+        f"{np.dtype(sampler.model.cache_dtype(sampler.params)).name}; sliding layers keep "
+        "their window.",
         "",
-        "| context | tokens/s | step, ms | keys and values read, MB | attention, ms "
+        "| context | tokens/s | step, ms | keys and values read, MB "
         f"| their bytes explain, over {first} | found | ratio |",
-        "|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|",
         *rows,
     ]
 
 
 def cache_bytes(sampler: Sampler, context: int) -> int:
     """Returns the bytes of keys and values that a step looks at."""
+    number = np.dtype(sampler.model.cache_dtype(sampler.params)).itemsize
     total = 0
     for layer in sampler.model.config.layers:
         seen = min(context, layer.window) if layer.is_local else context
-        total += 2 * 4 * seen * layer.num_kv_heads * layer.head_dim
+        total += 2 * number * seen * layer.num_kv_heads * layer.head_dim
     return total
 
 

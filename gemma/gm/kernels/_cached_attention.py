@@ -57,7 +57,8 @@ def cached_attention(
       k_BLKH: Keys of the same tokens, likewise.
       v_BLKH: Their values.
       cache: Keys and values of earlier tokens; see `math.slot_positions`. With a
-        donated cache, it is updated in place.
+        donated cache, it is updated in place. New keys and values are rounded to its
+        dtype before queries look at them.
       begin: Tokens of each row in the cache.
       end: The same after these: `end - begin` of the new ones are real, padding follows.
       rope: Rotations of the tokens.
@@ -78,7 +79,8 @@ def cached_attention(
     reference = functools.partial(_reference, eps=eps, **options)
     if q_BLNH.size == 0:
         return CachedAttention(q_BLNH, *cache)
-    if any(x.dtype != jnp.float32 for x in (q_BLNH, *cache)):
+    is_kept = cache[0].dtype in (jnp.float32, jnp.float16)
+    if q_BLNH.dtype != jnp.float32 or not is_kept:
         return reference(*arrays, *gains)
     call = functools.partial(_call, eps=eps, **options)
     return on_cpu(call, reference)(*arrays, *gains)
@@ -120,9 +122,11 @@ def _reference(
     q, k = math.apply_rope(q, rope), math.apply_rope(k, rope)
     positions = begin[:, None] + jnp.arange(q.shape[1], dtype=jnp.int32)[None]
     valid = positions < end[:, None]
+    kept = k_cache.dtype
+    k, v = (math.saturate(x, kept).transpose(0, 2, 1, 3) for x in (k, v))
     new = math.Keys(
-        k=k.transpose(0, 2, 1, 3),
-        v=v.transpose(0, 2, 1, 3),
+        k=k.astype(q.dtype),
+        v=v.astype(q.dtype),
         positions=jnp.where(valid, positions, -1),
     )
     cached = math.Keys(
@@ -136,7 +140,7 @@ def _reference(
     put = functools.partial(
         math.put, positions=positions, valid=_after(valid, out), end=end
     )
-    return CachedAttention(out, put(k_cache, new.k), put(v_cache, new.v))
+    return CachedAttention(out, put(k_cache, k), put(v_cache, v))
 
 
 def _after(valid: Array, out: Array) -> Array:

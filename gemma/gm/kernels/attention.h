@@ -8,9 +8,12 @@
 
 #include <cstdint>
 
+#include "number.h"
+
 namespace gemma {
 
 struct AttentionConfig {
+  Number number;    // what keys and values are kept as: float or float16
   int64_t width;    // of a head, H
   int64_t window;   // keys that a query sees, its own included
   float softcap;    // of the scores; 0 for none
@@ -30,11 +33,28 @@ struct Queries {
 };
 
 struct Keys {
-  const float* k;  // [count, width]
-  const float* v;  // [count, width]
-  int64_t first;   // position of the first
+  const void* k;  // [count, width]
+  const void* v;  // [count, width]
+  int64_t first;  // position of the first
   int64_t count;
 };
+
+// Bytes of a head's key or value.
+inline int64_t HeadBytes(const AttentionConfig& config) {
+  return config.width * (config.number == Number::kFloat ? 4 : 2);
+}
+
+// Row `row` of keys or values.
+inline const void* Row(const void* heads, int64_t row, const AttentionConfig& config) {
+  return static_cast<const char*>(heads) + row * HeadBytes(config);
+}
+
+// Keys [begin, end) of these.
+inline Keys Slice(const Keys& keys, int64_t begin, int64_t end,
+                  const AttentionConfig& config) {
+  return {Row(keys.k, begin, config), Row(keys.v, begin, config), keys.first + begin,
+          end - begin};
+}
 
 // A softmax-weighted sum over some of the keys: total / mass, scaled by e^-peak.
 struct Partial {

@@ -30,7 +30,7 @@ struct Inputs {
   const float *query_gain, *key_gain;  // [H], or null
   const float *cos, *sin;      // [B, L, H / 2]
   const int32_t *begin, *end;  // [B]: tokens of a row before and after these
-  const float *k_cache, *v_cache;  // [B, K, S, H]
+  const void *k_cache, *v_cache;  // [B, K, S, H]
 
   int64_t Count(int64_t b) const { return end[b] - begin[b]; }
 };
@@ -40,35 +40,34 @@ struct Runs {
   Keys runs[3];
   int count = 0;
 
-  void Add(const float* k, const float* v, int64_t first, int64_t num) {
+  void Add(const void* k, const void* v, int64_t first, int64_t num) {
     if (num > 0) runs[count++] = {k, v, first, num};
   }
 };
 
 // So many parts of a context are added up by all threads, fewer by one.
-constexpr size_t kManyParts = 32;
+constexpr int64_t kManyParts = 32;
 
 // A piece of work: some keys for the few queries of a head, or some of its many queries.
 struct Task {
   int64_t b, head;
   bool is_few;
-  Keys keys;
-  int64_t part;  // where the result of few queries goes
-  int64_t row;   // the first of many queries
+  int64_t begin, end;  // few: parts of their keys; many: queries
 };
 
 // What one call computes in; kept from call to call.
 struct Scratch {
   std::vector<Task> tasks;
+  std::vector<Keys> parts;       // of the keys of few queries
   std::vector<float> q;          // [B, K, L * G, H]
-  std::vector<float> k, v;       // [B, K, L, H]
+  std::vector<char> k, v;        // [B, K, L, H], as in the cache
   std::vector<float> positions;  // [B, L * G]
   std::vector<float> peaks, masses, totals;  // of the parts of few queries
 
-  void Resize(const Sizes& s) {
+  void Resize(const Sizes& s, int64_t head_bytes) {
     q.resize(s.B * s.L * s.N * s.H);
-    k.resize(s.B * s.L * s.K * s.H);
-    v.resize(s.B * s.L * s.K * s.H);
+    k.resize(s.B * s.L * s.K * head_bytes);
+    v.resize(s.B * s.L * s.K * head_bytes);
     positions.resize(s.B * s.L * s.G);
   }
 };
@@ -79,7 +78,7 @@ class Attention {
             float scale, float* out, Scratch& scratch)
       : s_(sizes), in_(inputs), config_(config), scale_(scale), out_(out),
         scratch_(scratch), routines_(CurrentRoutines()) {
-    scratch_.Resize(s_);
+    scratch_.Resize(s_, HeadBytes(config_));
   }
 
   void Run(ffi::ThreadPool& pool) {
@@ -92,16 +91,17 @@ class Attention {
   }
 
   // Puts the new keys and values into their slots; only the newest of those that share one.
-  void Write(float* k_cache, float* v_cache) const {
+  void Write(void* k_cache, void* v_cache) const {
+    const int64_t bytes = HeadBytes(config_);
     for (int64_t b = 0; b < s_.B; ++b) {
       const int64_t count = in_.Count(b);
       for (int64_t l = std::max<int64_t>(0, count - s_.S); l < count; ++l) {
         const int64_t slot = (in_.begin[b] + l) % s_.S;
         for (int64_t head = 0; head < s_.K; ++head) {
-          const int64_t to = ((b * s_.K + head) * s_.S + slot) * s_.H;
-          const int64_t from = ((b * s_.K + head) * s_.L + l) * s_.H;
-          std::memcpy(k_cache + to, scratch_.k.data() + from, s_.H * sizeof(float));
-          std::memcpy(v_cache + to, scratch_.v.data() + from, s_.H * sizeof(float));
+          const int64_t to = ((b * s_.K + head) * s_.S + slot) * bytes;
+          const int64_t from = ((b * s_.K + head) * s_.L + l) * bytes;
+          std::memcpy(static_cast<char*>(k_cache) + to, scratch_.k.data() + from, bytes);
+          std::memcpy(static_cast<char*>(v_cache) + to, scratch_.v.data() + from, bytes);
         }
       }
     }
@@ -125,6 +125,8 @@ class Attention {
     }
     const int64_t half = s_.H / 2;
     const Rotation rotation = {in_.cos + token * half, in_.sin + token * half};
+    thread_local std::vector<float> key;
+    key.resize(s_.H);
     for (int64_t head = 0; head < s_.K; ++head) {
       const int64_t first_row = ((b * s_.K + head) * s_.L + l) * s_.G;
       for (int64_t g = 0; g < s_.G; ++g) {
@@ -133,11 +135,14 @@ class Attention {
                                scratch_.q.data() + (first_row + g) * s_.H);
         scratch_.positions[token * s_.G + g] = static_cast<float>(in_.begin[b] + l);
       }
+      // New keys are rounded like those of the cache: it does not matter for what a
+      // query finds whether they came with it or before it.
       const int64_t from = (token * s_.K + head) * s_.H;
-      const int64_t to = ((b * s_.K + head) * s_.L + l) * s_.H;
+      const int64_t to = ((b * s_.K + head) * s_.L + l) * HeadBytes(config_);
       routines_.prepare_head(in_.k + from, in_.key_gain, rotation, config_, 1.0f,
-                             scratch_.k.data() + to);
-      std::memcpy(scratch_.v.data() + to, in_.v + from, s_.H * sizeof(float));
+                             key.data());
+      routines_.store_head(key.data(), config_, scratch_.k.data() + to);
+      routines_.store_head(in_.v + from, config_, scratch_.v.data() + to);
     }
   }
 
@@ -156,66 +161,85 @@ class Attention {
     while (first < begin) {
       const int64_t slot = first % s_.S;
       const int64_t num = std::min(begin - first, s_.S - slot);
-      out.Add(in_.k_cache + (cached + slot) * s_.H, in_.v_cache + (cached + slot) * s_.H,
-              first, num);
+      out.Add(Row(in_.k_cache, cached + slot, config_),
+              Row(in_.v_cache, cached + slot, config_), first, num);
       first += num;
     }
-    out.Add(scratch_.k.data() + fresh * s_.H, scratch_.v.data() + fresh * s_.H, begin,
-            in_.Count(b));
+    out.Add(Row(scratch_.k.data(), fresh, config_), Row(scratch_.v.data(), fresh, config_),
+            begin, in_.Count(b));
     return out;
   }
 
   void MakeTasks() {
     scratch_.tasks.clear();
-    int64_t parts = 0;
+    scratch_.parts.clear();
     for (int64_t b = 0; b < s_.B; ++b) {
       const int64_t rows = Rows(b);
       for (int64_t head = 0; head < s_.K && rows > 0; ++head) {
         if (rows < kFewRows) {
-          AddParts(b, head, parts);
+          AddParts(b, head);
           continue;
         }
         // The last queries see the most keys: they begin first.
         for (int64_t row = (rows - 1) / kRowsATask * kRowsATask; row >= 0;
              row -= kRowsATask) {
-          scratch_.tasks.push_back({b, head, false, {}, 0, row});
+          scratch_.tasks.push_back(
+              {b, head, false, row, std::min(row + kRowsATask, rows)});
         }
       }
     }
+    const size_t parts = scratch_.parts.size();
     scratch_.peaks.resize(parts * kFewRows);
     scratch_.masses.resize(parts * kFewRows);
     scratch_.totals.resize(parts * kFewRows * s_.H);
   }
 
-  void AddParts(int64_t b, int64_t head, int64_t& parts) {
+  void AddParts(int64_t b, int64_t head) {
     const Runs runs = RunsOf(b, head);
+    const auto first = static_cast<int64_t>(scratch_.parts.size());
     for (int i = 0; i < runs.count; ++i) {
       const Keys& run = runs.runs[i];
       for (int64_t begin = 0; begin < run.count; begin += kKeysAPart) {
-        const Keys keys = {run.k + begin * s_.H, run.v + begin * s_.H, run.first + begin,
-                           std::min(kKeysAPart, run.count - begin)};
-        scratch_.tasks.push_back({b, head, true, keys, parts++, 0});
+        const Keys keys =
+            Slice(run, begin, std::min(begin + kKeysAPart, run.count), config_);
+        scratch_.parts.push_back(keys);
       }
+    }
+    // Memory is read best in long runs; but threads of uneven speed share the work. What
+    // is less than half a part joins the task before: no thread is woken for it.
+    const auto end = static_cast<int64_t>(scratch_.parts.size());
+    int64_t left = 0, keys = 0;
+    for (int64_t part = first; part < end; ++part) left += scratch_.parts[part].count;
+    const int64_t keys_a_task = std::clamp(left / 8, kKeysAPart, 8 * kKeysAPart);
+    for (int64_t part = first, begin = first; part < end; ++part) {
+      keys += scratch_.parts[part].count;
+      left -= scratch_.parts[part].count;
+      if (left > 0 && (keys < keys_a_task || left < kKeysAPart / 2)) continue;
+      scratch_.tasks.push_back({b, head, true, begin, part + 1});
+      begin = part + 1;
+      keys = 0;
     }
   }
 
-  Partial PartOf(const Task& task) const {
-    return {scratch_.peaks.data() + task.part * kFewRows,
-            scratch_.masses.data() + task.part * kFewRows,
-            scratch_.totals.data() + task.part * kFewRows * s_.H};
+  Partial Found(int64_t part) const {
+    return {scratch_.peaks.data() + part * kFewRows,
+            scratch_.masses.data() + part * kFewRows,
+            scratch_.totals.data() + part * kFewRows * s_.H};
   }
 
   void Attend(const Task& task) const {
     if (task.is_few) {
       const Queries queries = QueriesOf(task.b, task.head, 0, Rows(task.b));
-      Partial part = PartOf(task);
-      routines_.attend_few(queries, task.keys, config_, part);
+      for (int64_t part = task.begin; part < task.end; ++part) {
+        Partial found = Found(part);
+        routines_.attend_few(queries, scratch_.parts[part], config_, found);
+      }
       return;
     }
-    const int64_t rows = std::min(kRowsATask, Rows(task.b) - task.row);
-    const Queries queries = QueriesOf(task.b, task.head, task.row, rows);
+    const int64_t rows = task.end - task.begin;
+    const Queries queries = QueriesOf(task.b, task.head, task.begin, rows);
     float* outs[kRowsATask];
-    for (int64_t r = 0; r < rows; ++r) outs[r] = Out(task.b, task.head, task.row + r);
+    for (int64_t r = 0; r < rows; ++r) outs[r] = Out(task.b, task.head, task.begin + r);
     const Runs runs = RunsOf(task.b, task.head);
     routines_.attend_many(queries, runs.runs, runs.count, config_, outs);
   }
@@ -232,9 +256,9 @@ class Attention {
       }
       if (!first.is_few) continue;
       const auto merge = [&](int64_t row) {
-        MergeRow(&tasks[begin], end - begin, row, Out(first.b, first.head, row));
+        MergeRow(first.begin, tasks[end - 1].end, row, Out(first.b, first.head, row));
       };
-      if (end - begin >= kManyParts) {
+      if (tasks[end - 1].end - first.begin >= kManyParts) {
         ParallelFor(pool, Rows(first.b), merge);
       } else {
         for (int64_t row = 0; row < Rows(first.b); ++row) merge(row);
@@ -242,13 +266,13 @@ class Attention {
     }
   }
 
-  void MergeRow(const Task* tasks, size_t count, int64_t row, float* out) const {
+  void MergeRow(int64_t begin, int64_t end, int64_t row, float* out) const {
     float peak = kHidden;
-    for (size_t i = 0; i < count; ++i) peak = std::max(peak, PartOf(tasks[i]).peak[row]);
+    for (int64_t i = begin; i < end; ++i) peak = std::max(peak, Found(i).peak[row]);
     float mass = 0.0f;
     std::fill_n(out, s_.H, 0.0f);
-    for (size_t i = 0; i < count; ++i) {
-      const Partial part = PartOf(tasks[i]);
+    for (int64_t i = begin; i < end; ++i) {
+      const Partial part = Found(i);
       const float factor = std::exp(part.peak[row] - peak);
       mass += factor * part.mass[row];
       for (int64_t h = 0; h < s_.H; ++h) out[h] += factor * part.total[row * s_.H + h];
@@ -271,9 +295,10 @@ const float* DataOrNull(const Floats& x) {
 
 ffi::Error CachedAttention(ffi::ThreadPool pool, Floats q, Floats k, Floats v,
                            Floats query_gain, Floats key_gain, Floats cos, Floats sin,
-                           Integers begin, Integers end, Floats k_cache, Floats v_cache,
-                           ffi::Result<Floats> out, ffi::Result<Floats> new_k_cache,
-                           ffi::Result<Floats> new_v_cache, int64_t window, float scale,
+                           Integers begin, Integers end, ffi::AnyBuffer k_cache,
+                           ffi::AnyBuffer v_cache, ffi::Result<Floats> out,
+                           ffi::Result<ffi::AnyBuffer> new_k_cache,
+                           ffi::Result<ffi::AnyBuffer> new_v_cache, int64_t window, float scale,
                            float softcap, float epsilon) {
   const auto q_shape = q.dimensions(), cache_shape = k_cache.dimensions();
   const Sizes sizes = {q_shape[0],     q_shape[1], q_shape[2],    cache_shape[1],
@@ -281,16 +306,21 @@ ffi::Error CachedAttention(ffi::ThreadPool pool, Floats q, Floats k, Floats v,
   const Inputs inputs = {q.typed_data(),       k.typed_data(),   v.typed_data(),
                          DataOrNull(query_gain), DataOrNull(key_gain), cos.typed_data(),
                          sin.typed_data(),     begin.typed_data(), end.typed_data(),
-                         k_cache.typed_data(), v_cache.typed_data()};
-  if (k_cache.typed_data() != new_k_cache->typed_data() ||
-      v_cache.typed_data() != new_v_cache->typed_data()) {
+                         k_cache.untyped_data(), v_cache.untyped_data()};
+  if (k_cache.untyped_data() != new_k_cache->untyped_data() ||
+      v_cache.untyped_data() != new_v_cache->untyped_data()) {
     return ffi::Error::Internal("the cache is not updated in place");
   }
+  const ffi::DataType kept = k_cache.element_type();
+  if ((kept != ffi::F32 && kept != ffi::F16) || v_cache.element_type() != kept) {
+    return ffi::Error::InvalidArgument("keys and values are kept as float32 or float16");
+  }
+  const Number number = kept == ffi::F32 ? Number::kFloat : Number::kHalf;
   thread_local Scratch scratch;
-  Attention attention(sizes, inputs, {sizes.H, window, softcap, epsilon}, scale,
+  Attention attention(sizes, inputs, {number, sizes.H, window, softcap, epsilon}, scale,
                       out->typed_data(), scratch);
   attention.Run(pool);
-  attention.Write(new_k_cache->typed_data(), new_v_cache->typed_data());
+  attention.Write(new_k_cache->untyped_data(), new_v_cache->untyped_data());
   return ffi::Error::Success();
 }
 
@@ -309,11 +339,11 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(gemma_cached_attention, gemma::CachedAttention,
                                   .Arg<gemma::Floats>()
                                   .Arg<gemma::Integers>()
                                   .Arg<gemma::Integers>()
-                                  .Arg<gemma::Floats>()
-                                  .Arg<gemma::Floats>()
+                                  .Arg<xla::ffi::AnyBuffer>()
+                                  .Arg<xla::ffi::AnyBuffer>()
                                   .Ret<gemma::Floats>()
-                                  .Ret<gemma::Floats>()
-                                  .Ret<gemma::Floats>()
+                                  .Ret<xla::ffi::AnyBuffer>()
+                                  .Ret<xla::ffi::AnyBuffer>()
                                   .Attr<int64_t>("window")
                                   .Attr<float>("scale")
                                   .Attr<float>("softcap")

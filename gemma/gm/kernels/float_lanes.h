@@ -4,7 +4,7 @@
 // memory, at a third of the speed. Numbers of 16 bits are widened as they are loaded.
 #pragma once
 
-#include "float_product.h"
+#include "number.h"
 #include "lanes.h"
 
 #if defined(__AVX2__)

@@ -4,18 +4,9 @@
 
 #include <cstdint>
 
+#include "number.h"
+
 namespace gemma {
-
-// Numbers of 16 bits, which are widened as they are loaded.
-struct Half {
-  uint16_t bits;
-};
-// bfloat16: the upper half of a float.
-struct Brain {
-  uint16_t bits;
-};
-
-enum class Number { kFloat, kHalf, kBrain };
 
 struct FloatProduct {
   const float* x;      // [rows, columns]

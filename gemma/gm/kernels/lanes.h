@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "float_product.h"
+#include "number.h"
 #include "weight.h"
 
 #if defined(__AVX512VNNI__)
@@ -17,6 +17,8 @@
 #endif
 
 namespace gemma::GEMMA_TARGET {
+
+constexpr float kLargestHalf = 65504.0f;
 
 #if defined(__AVX512VNNI__)
 
@@ -68,6 +70,13 @@ inline Lanes Load(const Half* p) { return _mm512_cvtph_ps(_mm256_loadu_epi16(p))
 inline Lanes LoadSome(const Half* p, int64_t count) {
   return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(First(count), p));
 }
+// To the nearest. Of what is too large for a half, the largest; NaN stays.
+inline void StoreSome(Half* p, Lanes x, int64_t count) {
+  const Lanes largest = _mm512_set1_ps(kLargestHalf);
+  x = _mm512_max_ps(_mm512_sub_ps(_mm512_setzero_ps(), largest), _mm512_min_ps(largest, x));
+  _mm256_mask_storeu_epi16(
+      p, First(count), _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
 inline Lanes WidenBrains(__m256i bits) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
 }
@@ -98,6 +107,25 @@ inline float Sum(Lanes x) {
       _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+// Lane i is `Sum(x[i])`. Each level adds halves of what is left of four or two vectors.
+inline Lanes SumEach(const Lanes (&x)[16]) {
+  Lanes eights[8], fours[4];
+  for (int i = 0; i < 8; ++i) {
+    // Lanes go where the last level finds them in their order.
+    const Lanes a = x[i / 2 + i % 2 * 8], b = x[i / 2 + i % 2 * 8 + 4];
+    eights[i] = Add(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xEE));
+  }
+  for (int i = 0; i < 4; ++i) {
+    const Lanes a = eights[2 * i], b = eights[2 * i + 1];
+    fours[i] = Add(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xDD));
+  }
+  const auto twos = [&](int i) {
+    return Add(_mm512_shuffle_ps(fours[i], fours[i + 1], 0x44),
+               _mm512_shuffle_ps(fours[i], fours[i + 1], 0xEE));
+  };
+  const Lanes a = twos(0), b = twos(2);
+  return Add(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xDD));
 }
 inline float Largest(Lanes x) { return _mm512_reduce_max_ps(x); }
 // The largest absolute value among both; NaN if there is one: floats without their sign
@@ -242,6 +270,26 @@ inline void StoreHalvesAtLeast(uint8_t* p, const Lanes& x) {
     std::memcpy(p + 2 * i, &half, 2);
   }
 }
+// To the nearest, ties to even; what is too large becomes the largest half, NaN stays.
+inline Half Narrow(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, 4);
+  const auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000);
+  if (x != x) return {static_cast<uint16_t>(sign | 0x7E00)};
+  const float magnitude = std::fmin(std::fabs(x), kLargestHalf);
+  if (magnitude < 0x1p-14f) {
+    // A multiple of 2^-24; the addition leaves no bits for a fraction.
+    const float shifted = magnitude + 0x1p-1f;
+    std::memcpy(&bits, &shifted, 4);
+    return {static_cast<uint16_t>(sign | (bits & 0x7FFF))};
+  }
+  std::memcpy(&bits, &magnitude, 4);
+  const uint32_t rounded = (bits + 0xFFF + (bits >> 13 & 1)) >> 13;
+  return {static_cast<uint16_t>(sign | (rounded - ((127 - 15) << 10)))};
+}
+inline void StoreSome(Half* p, const Lanes& x, int64_t count) {
+  for (int i = 0; i < 16 && i < count; ++i) p[i] = Narrow(x.x[i]);
+}
 inline Lanes LoadUnsigned(const uint8_t* p) {
   return Each([&](int i) { return static_cast<float>(p[i]); });
 }
@@ -263,6 +311,9 @@ inline float Sum(Lanes x) {
     for (int i = 0; i < width; ++i) x.x[i] += x.x[i + width];
   }
   return x.x[0];
+}
+inline Lanes SumEach(const Lanes (&x)[16]) {
+  return Each([&](int i) { return Sum(x[i]); });
 }
 inline float Largest(const Lanes& x) {
   float largest = x.x[0];

@@ -36,6 +36,7 @@ struct Routines {
   // The parts of attention; see attention.h.
   void (*prepare_head)(const float* x, const float* gain, const Rotation& rotation,
                        const AttentionConfig& config, float factor, float* out);
+  void (*store_head)(const float* x, const AttentionConfig& config, void* out);
   void (*attend_few)(const Queries& queries, const Keys& keys,
                      const AttentionConfig& config, Partial& out);
   void (*attend_many)(const Queries& queries, const Keys* runs, int num_runs,

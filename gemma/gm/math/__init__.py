@@ -5,7 +5,7 @@ from gemma.gm.math._blockwise_attention import Keys, blockwise_attention
 from gemma.gm.math._dot_product_attention import dot_product_attention
 from gemma.gm.math._mask import attention_mask
 from gemma.gm.math._norm import rms_norm
-from gemma.gm.math._ring import put, slot_positions
+from gemma.gm.math._ring import put, saturate, slot_positions
 from gemma.gm.math._rope import RopeTable, apply_rope, rope_table
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "put",
     "rms_norm",
     "rope_table",
+    "saturate",
     "slot_positions",
     "softcap",
 ]

@@ -24,7 +24,7 @@ class CachePool:
         # The C++ looks at filled slots only. The formula in XLA gives the others a weight
         # of zero: a NaN that an earlier answer left there would come through.
         is_cpu = kernels.available() and jax.default_backend() == "cpu"
-        self._is_safe = is_cpu and dtype == jnp.float32
+        self._is_safe = is_cpu and dtype in (jnp.float32, jnp.float16)
         self._idle: deque[tuple[int, Cache]] = deque(maxlen=1)
 
     def take(self, num_rows: int, make: Callable[[], Cache]) -> Cache:

@@ -117,7 +117,7 @@ def stored_programs(
       chunk_lengths: How many tokens of a prompt may go through the model at once.
     """
     keep = functools.partial(StoredProgram, _fingerprint(model))
-    dtype = jnp.dtype(model.activation_dtype(params))
+    dtype = jnp.dtype(model.cache_dtype(params))
     start = keep(init_cache, model, 1, cache_length, dtype)
     cache = jax.eval_shape(lambda: init_cache(model, 1, cache_length, dtype))
 

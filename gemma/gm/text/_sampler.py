@@ -94,7 +94,7 @@ class Sampler:
         self._stop_ids = np.full(MAX_STOP_IDS, -1, np.int32)
         some_ids = self.tokenizer.stop_ids[:MAX_STOP_IDS]
         self._stop_ids[: len(some_ids)] = some_ids
-        self._caches = CachePool(model.activation_dtype(params))
+        self._caches = CachePool(model.cache_dtype(params))
         self._programs: Programs | None = None
 
     @functools.cached_property
@@ -280,7 +280,7 @@ class Sampler:
             self.model,
             batch_size=num_rows,
             cache_length=self.cache_length,
-            dtype=jnp.dtype(self.model.activation_dtype(self.params)),
+            dtype=jnp.dtype(self.model.cache_dtype(self.params)),
             chunk_lengths=chunk_lengths(self.prefill_chunk_length),
             with_logits=with_logits,
         )

@@ -52,20 +52,24 @@ def test_folder_by_default(folder):
     model, params = load_model(path)
     assert params["embedder"]["input_embedding"].dtype == dtype
     assert model.activation_dtype(params) == jnp.float32
-    narrow = dataclasses.replace(model, dtype=jnp.bfloat16)
-    assert narrow.activation_dtype(params) == jnp.bfloat16
+    assert model.cache_dtype(params) == jnp.float16
+    chosen = dataclasses.replace(model, dtype=jnp.bfloat16)
+    assert chosen.activation_dtype(params) == jnp.bfloat16
+    assert chosen.cache_dtype(params) == jnp.bfloat16
 
 
 def test_activations_are_those_of_the_table_without_kernels(folder, monkeypatch):
     monkeypatch.setattr(gm.kernels, "available", lambda: False)
     model, params = load_model(folder[0], dtype=jnp.bfloat16)
     assert model.activation_dtype(params) == jnp.bfloat16
+    assert model.cache_dtype(params) == jnp.bfloat16
 
 
 def test_float32_folder_stays_float32(tiny_model, tmp_path):
     tiny = tiny_model("gemma3_mqa")
     save_model(tmp_path / "model", tiny.model, tiny.params)
-    _, params = load_model(tmp_path / "model", dtype=AS_STORED)
+    model, params = load_model(tmp_path / "model", dtype=AS_STORED)
+    assert model.cache_dtype(params) == jnp.float32
     assert {w.dtype for w in flatten(params).values()} == {np.dtype(np.float32)}
 
 
