@@ -122,7 +122,12 @@ class Transformer:
         dtype = self.activation_dtype(params)
         table = params["embedder"]["input_embedding"]
         is_rounded = isinstance(table, QuantizedArray) or is_narrow(table.dtype)
-        if self.dtype is None and is_rounded and dtype == jnp.float32 and _has_kernels():
+        if (
+            self.dtype is None
+            and is_rounded
+            and dtype == jnp.float32
+            and _has_kernels()
+        ):
             return jnp.float16
         return dtype
 
