@@ -144,10 +144,13 @@ def _logits(contestant: Contestant, inputs: Array, part: range) -> np.ndarray:
 def head_inputs(
     model: Transformer, params: Params, tokens: Int[Array, "1 L"]
 ) -> Float[Array, "L D"]:
-    """Returns what the head would make logits of: XLA leaves the head itself out."""
-    out = model.apply({"params": params}, tokens, return_hidden_states=True)
-    assert out.hidden_states is not None
-    return out.hidden_states[-1][0]
+    """Returns what the head makes logits of, through a cache as users have it."""
+    cache = model.init_cache(
+        batch_size=1,
+        cache_length=tokens.shape[1],
+        dtype=model.cache_dtype(params),
+    )
+    return model.features({"params": params}, tokens, cache=cache).x[0]
 
 
 @functools.partial(jax.jit, static_argnames="model")
@@ -223,8 +226,8 @@ def report(
             "## The same file",
             "",
             "As stored: the bits of the file, and activations of 8 bits in products "
-            "with them; float32 has the same values of weights. llama.cpp runs with "
-            "its defaults, which keep keys and values in float16.",
+            "with them; float32 has the same values of weights. Keys and values are "
+            "float16 in both but float32.",
             "",
             *_table([*SAME_FILE, LLAMA], scores, sizes_mb),
             "",
