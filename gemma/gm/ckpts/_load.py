@@ -36,6 +36,8 @@ from gemma.gm.weights import (
 
 # Instead of a dtype: in memory as in the file, packed or of 16 bits.
 AS_STORED = "as-stored"
+# So many bytes of weights go to the device together.
+_PUT_BYTES = 1 << 28
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,10 +83,14 @@ class Checkpoint:
         _check(self, specs)
         structs = flatten(self.param_structs(dtype))
         total = sum(_num_bytes(struct) for struct in structs.values())
-        params, done = {}, 0
+        params, waiting, put, done = {}, {}, 0, 0
         for ours, struct in structs.items():
-            params[ours] = _read_weight(self.tensors, self.names[ours], struct)
-            done += params[ours].nbytes
+            waiting[ours] = _read_weight(self.tensors, self.names[ours], struct)
+            done += _num_bytes(struct)
+            if done - put >= _PUT_BYTES or done == total:
+                # Together: JAX takes a tenth of a millisecond for each call.
+                params |= jax.device_put(waiting)
+                waiting, put = {}, done
             if progress is not None:
                 progress(done, total)
         return unflatten(params)
@@ -229,8 +235,8 @@ def _plain_dtype(dtype: DType) -> DType:
 
 def _read_weight(
     tensors: TensorReader, entry: Entry, struct: jax.ShapeDtypeStruct | QuantizedArray
-) -> jax.Array | QuantizedArray:
-    """Reads one weight as its struct says. On CPU aligned arrays are not copied."""
+) -> np.ndarray | QuantizedArray:
+    """Reads one weight as its struct says, into memory of the host."""
     if isinstance(struct, QuantizedArray):
         if tensors.packed_kind(entry.name) == struct.kind:
             return struct.filled(tensors.read_packed(entry.name))
@@ -242,7 +248,7 @@ def _read_weight(
         value = value.astype(struct.dtype)
     else:
         value = tensors.read(entry.name, struct.dtype)
-    return jax.device_put(value.reshape(struct.shape))
+    return value.reshape(struct.shape)
 
 
 def _num_bytes(struct: jax.ShapeDtypeStruct | QuantizedArray) -> int:

@@ -175,7 +175,7 @@ def _quantize_weight(
     else:
         matrix = np.asarray(weight).reshape(struct.num_rows, struct.num_columns)
         packed = pack_matrix(struct, lambda b, e: matrix[b:e], name=path)
-    return struct.filled(packed)
+    return jax.device_put(struct.filled(packed))
 
 
 def _rows(weight: QuantizedArray, begin: int, end: int) -> np.ndarray:

@@ -136,10 +136,14 @@ def stored_programs(
         rest = tokens, active, choice, stop_ids, limit
         return keep(decode_steps, model, params, cache, *rest)
 
-    feeds = {length: feed(length) for length in chunk_lengths}
+    # Short prompts and greedy answers need these first, the longest of them first.
     screen = screen_struct(params)
-    from_all = decode(None)
-    from_few = from_all if screen is None else decode(screen)
+    from_few = decode(screen)
+    from_few.begin_reading()
+    feeds = {length: feed(length) for length in chunk_lengths}
+    feeds[min(feeds)].begin_reading()
+    start.begin_reading()
+    from_all = from_few if screen is None else decode(None)
 
     def decode_either(params, cache, tokens, active, choice, *rest):
         run = from_all if choice.screen is None else from_few
@@ -147,10 +151,6 @@ def stored_programs(
 
     stored = {start, *feeds.values(), from_all, from_few}
     missing = [program for program in stored if not program.is_there()]
-    if not missing:
-        # Short prompts and greedy answers need these first, the longest of them first.
-        for program in (from_few, feeds[min(feeds)], start):
-            program.begin_reading()
     return Programs(start, feeds, decode_either), missing
 
 
@@ -182,7 +182,9 @@ class StoredProgram:
 
     def begin_reading(self) -> None:
         """Reads it in a thread, which who calls it meanwhile will wait for."""
-        self._thread = threading.Thread(target=self._read, daemon=True)
+        if not self.is_there():
+            return
+        self._thread = threading.Thread(target=self._read)
         self._thread.start()
 
     def compile(self) -> None:
@@ -231,7 +233,7 @@ def _path(fingerprint: bytes, function: Any, arguments: tuple) -> Path:
     """Returns where the program of a function for such arguments is kept."""
     leaves, tree = jax.tree.flatten(arguments)
     shapes = [
-        (leaf.shape, str(leaf.dtype))
+        (leaf.shape, leaf.dtype.char)
         if isinstance(leaf, jax.ShapeDtypeStruct)
         else leaf
         for leaf in leaves

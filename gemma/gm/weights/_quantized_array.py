@@ -88,12 +88,10 @@ class QuantizedArray:
         return Packed(values, scales, np.asarray(self.supers))
 
     def filled(self, packed: Packed) -> "QuantizedArray":
-        """Returns the array with these bytes, on the device. On CPU they are not copied."""
+        """Returns the array with these bytes, still those of numpy."""
+        supers = packed.supers if self.kind.has_supers else None
         return dataclasses.replace(
-            self,
-            values=jax.device_put(packed.values),
-            scales=jax.device_put(packed.scales),
-            supers=jax.device_put(packed.supers) if self.kind.has_supers else None,
+            self, values=packed.values, scales=packed.scales, supers=supers
         )
 
     def dequantize(self, dtype: DType = jnp.float32) -> jax.Array:

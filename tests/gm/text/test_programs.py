@@ -1,6 +1,8 @@
 """Compiled programs on disk: what is read back runs, whatever came before."""
 
 import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -68,3 +70,28 @@ def test_old_programs_go(keep, monkeypatch):
         _programs._write(folder / str(i), b"x")
         os.utime(folder / str(i), (i, i))  # clocks are coarse
     assert sorted(file.name for file in folder.iterdir()) == ["2", "3", "4"]
+
+
+_ENDS_AT_ONCE = """
+import pathlib, pickle, sys, time
+from gemma.gm.text import _programs
+
+def load(*stored):
+    time.sleep(0.3)
+    print("read", *stored)
+
+_programs.hub.cache_dir = lambda: pathlib.Path(sys.argv[1])
+_programs.serialize_executable.deserialize_and_load = load
+program = _programs.StoredProgram(b"here", _programs.init_cache, None)
+program._path.parent.mkdir()
+program._path.write_bytes(pickle.dumps(("one",)))
+program.begin_reading()
+"""
+
+
+@pytest.mark.slow
+def test_a_process_does_not_end_while_a_program_is_read(tmp_path):
+    """Python would unwind the thread through XLA's C++, which then aborts."""
+    command = [sys.executable, "-c", _ENDS_AT_ONCE, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "read one\n"
