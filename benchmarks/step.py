@@ -29,7 +29,7 @@ from gemma.gm.text._sampling import Sampling, stack
 HERE = Path(__file__).parent
 CONTEXTS = (64, 576, 2048, 8000, 30000)
 CACHE_LENGTH = 30720
-ROUNDS, CALLS = 5, 8
+ROUNDS, CALLS = 9, 8
 # The kernels that read weights.
 WEIGHTS = ("gemma_quantized_matmul", "gemma_shortlist")
 XLA = "XLA's own"
