@@ -22,7 +22,7 @@ from circumstances import describe, read_bandwidth
 from gemma.cli.bench import machine, versions
 from gemma.gm.text import Sampler
 from gemma.gm.text._compilation import chunk_lengths
-from gemma.gm.text._decode import MAX_STEPS, MAX_STOP_IDS, Choice, decode_steps
+from gemma.gm.text._decode import MAX_STEPS, MAX_STOP_IDS, Choice, Decoded, decode_steps
 from gemma.gm.text._prefill import feed_chunk, prefill
 from gemma.gm.text._sampling import Sampling, stack
 
@@ -77,6 +77,7 @@ class Decoder:
             bias=jax.numpy.zeros(sampler.model.config.vocab_size),
             screen=sampler._screen,
         )
+        self._made: Decoded  # by the last call
         lowered = decode_steps.lower(
             sampler.model, sampler.params, self._cache(), *self._rest([2])
         )

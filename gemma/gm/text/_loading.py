@@ -82,7 +82,7 @@ def _warn_if_slow(dtype: DType | None) -> None:
     is_packed = isinstance(dtype, str) and dtype in (AS_STORED, *peft.KINDS)
     would_help = dtype is None or is_packed
     if would_help and jax.default_backend() == "cpu" and not kernels.available():
-        loss = "GGUF files run about three times slower"
+        loss = "GGUF files run two to five times slower"
         if is_packed:
             loss = f"{dtype} weights run ten times slower than float32"
         warnings.warn(

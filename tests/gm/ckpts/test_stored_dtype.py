@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 
 from gemma import gm
-from gemma.gm.ckpts import AS_STORED, GgufFile, load_model, open_checkpoint, save_model
+from gemma.gm.ckpts import (
+    AS_STORED,
+    GgufFile,
+    _load,
+    load_model,
+    open_checkpoint,
+    save_model,
+)
 from gemma.gm.nn import Transformer, gemma3_config
 from gemma.gm.text._decode import Choice, decode_step
 from gemma.gm.text._prefill import feed_chunk
@@ -44,6 +51,24 @@ def test_folder_as_stored(folder):
         assert weight.dtype == (jnp.float32 if weight.ndim == 1 else dtype), name
         assert weight.dtype == structs[name].dtype
         np.testing.assert_array_equal(weight.astype(jnp.float32), exact[name])
+
+
+def test_weights_go_to_the_device_in_any_batches(folder, monkeypatch):
+    checkpoint = open_checkpoint(folder[0])
+    together = flatten(checkpoint.read_params(dtype=AS_STORED))
+    monkeypatch.setattr(_load, "_PUT_BYTES", 1000)
+    seen = []
+    batched = flatten(
+        checkpoint.read_params(
+            dtype=AS_STORED, progress=lambda done, total: seen.append((done, total))
+        )
+    )
+    assert batched.keys() == together.keys()
+    for name, weight in batched.items():
+        assert isinstance(weight, jax.Array)
+        np.testing.assert_array_equal(weight, together[name])
+    assert seen == sorted(seen)
+    assert seen[-1][0] == seen[-1][1]
 
 
 @with_kernels

@@ -116,6 +116,25 @@ def test_numbers_that_float16_cannot_hold(name, instruction_set):
     assert np.isnan(found.v[0, 0, 0, 0]), "what is wrong stays to be seen"
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float16])
+def test_caches_of_both_dtypes_take_the_kernel(dtype):
+    q, k, v, k_cache, v_cache, begin, end, cos, sin, *gains = make(
+        (1, 1, 4, 1, 40, 32), begin=[20], count=[1], dtype=dtype
+    )
+    call = functools.partial(
+        kernels.cached_attention,
+        cache=(k_cache, v_cache),
+        begin=begin,
+        end=end,
+        rope=math.RopeTable(cos, sin),
+        norms=kernels.HeadNorms(*gains, 1e-6),
+        window=None,
+        scale=1.0,
+        softcap=None,
+    )
+    assert "gemma_cached_attention" in jax.jit(call).lower(q, k, v).as_text()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float16])
 def test_chunked_equals_whole(dtype):

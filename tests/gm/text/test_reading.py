@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import jax.numpy as jnp
 import pytest
 
 from gemma import gm
@@ -22,6 +23,9 @@ def test_answers_are_those_of_the_name(embedded_path):
     named = Sampler.from_pretrained(embedded_path, cache_length=64)
     options = {"max_new_tokens": 12}
     assert ahead.generate(PROMPT, **options) == named.generate(PROMPT, **options)
+    # The cache that comes back after an answer is the one that it was made with.
+    cache = ahead._caches.take(1, lambda: pytest.fail("no cache came back"))
+    assert cache["layer_0"]["k"].dtype == jnp.float16
 
 
 @needs_library
