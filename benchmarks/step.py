@@ -29,7 +29,7 @@ from gemma.gm.text._sampling import Sampling, stack
 HERE = Path(__file__).parent
 CONTEXTS = (64, 576, 2048, 8000, 30000)
 CACHE_LENGTH = 30720
-ROUNDS, CALLS = 9, 8
+ROUNDS, CALLS = 9, 24
 # The kernels that read weights.
 WEIGHTS = ("gemma_quantized_matmul", "gemma_shortlist")
 XLA = "XLA's own"
@@ -59,11 +59,17 @@ class Step(NamedTuple):
     def between_calls(self) -> float:
         return self.watched - sum(self.parts.values())
 
-    @property
-    def beside_weights(self) -> float:
-        """The share that is not spent on weights; at most this, given the profiler."""
-        other_s = self.watched - sum(self.parts[name] for name in WEIGHTS)
-        return other_s / self.whole
+    def others(self, seconds: float) -> tuple[float, float]:
+        """Returns the least and the largest share of what is not weights.
+
+        The profiler's own time is in what it saw: the largest share counts it as the
+        step's, the least as nobody's.
+
+        Args:
+          seconds: What else is not counted.
+        """
+        read_s = sum(self.parts[name] for name in WEIGHTS) + seconds
+        return (self.whole - read_s) / self.whole, (self.watched - read_s) / self.whole
 
 
 class Decoder:
@@ -77,7 +83,6 @@ class Decoder:
             bias=jax.numpy.zeros(sampler.model.config.vocab_size),
             screen=sampler._screen,
         )
-        self._made: Decoded  # by the last call
         lowered = decode_steps.lower(
             sampler.model, sampler.params, self._cache(), *self._rest([2])
         )
@@ -86,8 +91,8 @@ class Decoder:
         calls = re.findall(call, self._run.as_text())
         self.targets = {name.lstrip("%"): target for name, target in calls}
 
-    def measure(self, context: int) -> Step:
-        """Returns what a step takes with so many tokens before it."""
+    def begin(self, context: int) -> "Answer":
+        """Returns an answer that goes on after so many tokens."""
         sampler = self.sampler
         feed = dict.fromkeys(
             chunk_lengths(sampler.prefill_chunk_length),
@@ -95,32 +100,11 @@ class Decoder:
         )
         prompt = (np.arange(context) % 5000 + 1000).tolist()
         cache = prefill(sampler.params, self._cache(), [prompt], feed=feed)
-        self._made = self._run(sampler.params, cache, *self._rest(prompt[-1:]))
-        options = jax.profiler.ProfileOptions()
-        options.python_tracer_level = 0
-        options.host_tracer_level = 1
-        whole, watched = [], []
-        for _ in range(ROUNDS):
-            whole.append(self._step_seconds())
-            with tempfile.TemporaryDirectory() as folder:
-                with jax.profiler.trace(folder, profiler_options=options):
-                    seconds = self._step_seconds()
-                parts = self._parts(next(Path(folder).rglob("*.xplane.pb")))
-                watched.append((seconds, parts))
-        seconds, parts = sorted(watched, key=lambda found: found[0])[ROUNDS // 2]
-        return Step(statistics.median(whole), seconds, parts)
+        return Answer(self, context, self.run(cache, prompt[-1:]))
 
-    def _step_seconds(self) -> float:
-        """Takes `CALLS` times `MAX_STEPS` steps; returns the seconds of one."""
-        jax.block_until_ready(self._made.last)
-        begin = time.perf_counter()
-        for _ in range(CALLS):
-            made = self._made
-            self._made = self._run(
-                self.sampler.params, made.cache, *self._rest(made.last)
-            )
-        jax.block_until_ready(self._made.last)
-        return (time.perf_counter() - begin) / CALLS / MAX_STEPS
+    def run(self, cache, last) -> Decoded:
+        """Takes `MAX_STEPS` steps."""
+        return self._run(self.sampler.params, cache, *self._rest(last))
 
     def _cache(self):
         model, params = self.sampler.model, self.sampler.params
@@ -133,6 +117,48 @@ class Decoder:
         last = jax.numpy.asarray(last, np.int32)
         return last, np.array([True]), self._choice, nothing_ends, np.int32(MAX_STEPS)
 
+
+class Answer:
+    """An answer that is being made, and what its steps took."""
+
+    def __init__(self, decoder: Decoder, context: int, made: Decoded):
+        """Goes on from what was made after so many tokens."""
+        self._decoder = decoder
+        self._end = np.array([context], np.int32)
+        self._made = made
+        self._whole: list[float] = []
+        self._watched: list[tuple[float, Mapping[str, float]]] = []
+
+    def measure(self) -> None:
+        """Times steps, without and with the profiler."""
+        options = jax.profiler.ProfileOptions()
+        options.python_tracer_level = 0
+        options.host_tracer_level = 1
+        self._whole.append(self._step_seconds())
+        with tempfile.TemporaryDirectory() as folder:
+            with jax.profiler.trace(folder, profiler_options=options):
+                seconds = self._step_seconds()
+            parts = self._parts(next(Path(folder).rglob("*.xplane.pb")))
+            self._watched.append((seconds, parts))
+
+    @property
+    def step(self) -> Step:
+        """The medians."""
+        watched = sorted(self._watched, key=lambda found: found[0])
+        return Step(statistics.median(self._whole), *watched[len(watched) // 2])
+
+    def _step_seconds(self) -> float:
+        """Takes `CALLS` times `MAX_STEPS` steps; returns the seconds of one."""
+        # Each time from the same place: no measure makes the context of the next longer.
+        end = jax.device_put(self._end)
+        self._made = self._made._replace(cache={**self._made.cache, "end": end})
+        jax.block_until_ready(self._made.last)
+        begin = time.perf_counter()
+        for _ in range(CALLS):
+            self._made = self._decoder.run(self._made.cache, self._made.last)
+        jax.block_until_ready(self._made.last)
+        return (time.perf_counter() - begin) / CALLS / MAX_STEPS
+
     def _parts(self, profile: Path) -> Mapping[str, float]:
         """Returns the seconds a step of each kernel, and of XLA's operations."""
         found = dict.fromkeys(HEADINGS, 0.0)
@@ -141,25 +167,38 @@ class Decoder:
                 for event in line.events:
                     if "hlo_op" not in dict(event.stats) or "while" in event.name:
                         continue
-                    target = self.targets.get(event.name, XLA)
+                    target = self._decoder.targets.get(event.name, XLA)
                     found[target] += event.duration_ns / 1e9 / CALLS / MAX_STEPS
         return found
 
 
 def main() -> None:
     decoder = Decoder(Sampler.from_pretrained(cache_length=CACHE_LENGTH))
-    steps = {context: decoder.measure(context) for context in CONTEXTS}
+    # In turn: what else the machine does disturbs all contexts alike.
+    answers = {context: decoder.begin(context) for context in CONTEXTS}
+    for _ in range(ROUNDS):
+        for answer in answers.values():
+            answer.measure()
+    steps = {context: answer.step for context, answer in answers.items()}
     text = report(decoder.sampler, steps)
     (HERE / "STEP.md").write_text(text)
     print(text)
 
 
 def report(sampler: Sampler, steps: Mapping[int, Step]) -> str:
+    speed = read_bandwidth()
     rows = []
     for context, step in steps.items():
         numbers = (step.whole, step.watched, *step.parts.values(), step.between_calls)
         cells = " | ".join(f"{1e3 * seconds:.2f}" for seconds in numbers)
-        rows.append(f"| {context:,} | {cells} | {step.beside_weights:.0%} |")
+        shares = " | ".join(
+            f"{least:.0%} to {largest:.0%}"
+            for least, largest in (
+                step.others(0.0),
+                step.others(cache_bytes(sampler, context) / speed),
+            )
+        )
+        rows.append(f"| {context:,} | {cells} | {shares} |")
     return "\n".join(
         [
             "# A decode step, part by part",
@@ -170,26 +209,28 @@ def report(sampler: Sampler, steps: Mapping[int, Step]) -> str:
             "",
             f"Machine: {describe(machine())}. Versions: {describe(versions())}.",
             "",
-            f"| context | whole step | the same, watched | {' | '.join(HEADINGS.values())} | between calls "
-            "| beside reading weights |",
-            "|---" * (len(HEADINGS) + 5) + "|",
+            "| context | whole step | the same, watched "
+            f"| {' | '.join(HEADINGS.values())} | between calls "
+            "| beside reading weights | beside reading weights, keys and values |",
+            "|---" * (len(HEADINGS) + 6) + "|",
             *rows,
             "",
             "All parts are measured in place, by XLA's profiler. It takes time, most of it "
-            "where threads share work; the last column counts that as if it were the "
-            "step's: the share is at most this. XLA's own: embedding, "
-            "rotations, gelu and gate, choosing the token. Between calls: XLA's executor "
-            "and the host.",
+            "where threads share work; the shares in the last columns are without it and with "
+            "it. Reading keys and values: their bytes at the speed below. XLA's own: "
+            "embedding, rotations, gelu and gate, choosing the token. Between calls: "
+            "XLA's executor and the host.",
             "",
-            *long_contexts(sampler, steps),
+            *long_contexts(sampler, steps, speed),
             "",
         ]
     )
 
 
-def long_contexts(sampler: Sampler, steps: Mapping[int, Step]) -> list[str]:
-    """Says whether longer contexts cost more than the reading of their cache."""
-    speed = read_bandwidth()
+def long_contexts(
+    sampler: Sampler, steps: Mapping[int, Step], speed: float
+) -> list[str]:
+    """Says whether longer contexts cost more than reading their cache at this speed."""
     first = CONTEXTS[0]
     rows = []
     for context, step in steps.items():
