@@ -22,9 +22,10 @@ from circumstances import describe, read_bandwidth
 from gemma.cli.bench import machine, versions
 from gemma.gm.text import Sampler
 from gemma.gm.text._compilation import chunk_lengths
-from gemma.gm.text._decode import MAX_STEPS, MAX_STOP_IDS, Choice, Decoded, decode_steps
+from gemma.gm.text._decode import MAX_STEPS, MAX_STOP_IDS, Decoded, decode_steps
+from gemma.gm.text._options import make_choice
 from gemma.gm.text._prefill import feed_chunk, prefill
-from gemma.gm.text._sampling import Sampling, stack
+from gemma.gm.text._sampling import Sampling
 
 HERE = Path(__file__).parent
 CONTEXTS = (64, 576, 2048, 8000, 30000)
@@ -78,9 +79,12 @@ class Decoder:
     def __init__(self, sampler: Sampler):
         """Compiles the program that the sampler would use."""
         self.sampler = sampler
-        self._choice = Choice(
-            sampling=stack([Sampling()], [0]),
-            bias=jax.numpy.zeros(sampler.model.config.vocab_size),
+        self._choice = make_choice(
+            [Sampling()],
+            [0],
+            tokenizer=sampler.tokenizer,
+            vocab_size=sampler.model.config.vocab_size,
+            forbidden_tokens=(),
             screen=sampler._screen,
         )
         lowered = decode_steps.lower(
@@ -115,7 +119,8 @@ class Decoder:
     def _rest(self, last):
         nothing_ends = np.full(MAX_STOP_IDS, -1, np.int32)
         last = jax.numpy.asarray(last, np.int32)
-        return last, np.array([True]), self._choice, nothing_ends, np.int32(MAX_STEPS)
+        rest = nothing_ends, np.int32(MAX_STEPS)
+        return last, np.array([True]), self._choice, None, *rest
 
 
 class Answer:

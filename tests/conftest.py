@@ -29,7 +29,8 @@ jaxtyping.install_import_hook(
         "gemma.gm.peft",
         "gemma.gm.text._decode",
         "gemma.gm.text._prefill",
-        "gemma.gm.text._sampling",
+        "gemma.gm.text._draw",
+        "gemma.gm.text._penalties",
         "gemma.gm.weights",
     ],
     # An int is a float, as PEP 484 has it.

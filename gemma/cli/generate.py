@@ -95,7 +95,7 @@ def generate(
             text,
             max_new_tokens=max_new_tokens,
             sampling=sampling,
-            seed=seed,
+            rng=seed,
             stop=stop or (),
             forbidden_tokens=forbid or (),
         )

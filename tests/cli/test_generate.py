@@ -91,14 +91,14 @@ def test_stop_and_forbid_reach_the_sampler(generate, expected, tiny_tokenizer):
 
 
 def test_a_seed_alone_draws_at_temperature_1(generate, expected):
-    drawn = expected(sampling=Sampling(temperature=1.0), seed=5).text + "\n"
+    drawn = expected(sampling=Sampling(temperature=1.0), rng=5).text + "\n"
     assert generate(PROMPT, "--seed", 5).stdout == drawn
     assert drawn != expected().text + "\n"
 
 
 def test_sampling_options_reach_the_sampler(generate, expected):
     sampling = Sampling(temperature=3.0, top_k=40, top_p=0.9, min_p=0.01)
-    answer = expected(sampling=sampling, seed=4)
+    answer = expected(sampling=sampling, rng=4)
     drawn = ["--temperature", 3, "--top-k", 40, "--top-p", 0.9, "--min-p", 0.01]
     assert generate(PROMPT, *drawn, "--seed", 4).stdout == answer.text + "\n"
 

@@ -43,9 +43,9 @@ def test_batch_answers_like_each_alone(tiny, tiny_sampler, prompts):
         Sampling(temperature=0.7, top_k=20, top_p=0.9),
     ]
     options = {"max_new_tokens": 12, "num_logprobs": 3}
-    together = sampler.generate(prompts, sampling=samplings, seed=[5, 6, 7], **options)
+    together = sampler.generate(prompts, sampling=samplings, rng=[5, 6, 7], **options)
     for i, prompt in enumerate(prompts):
-        alone = sampler.generate(prompt, sampling=samplings[i], seed=[5 + i], **options)
+        alone = sampler.generate(prompt, sampling=samplings[i], rng=[5 + i], **options)
         assert together[i].token_ids == alone.token_ids
         assert together[i].text == alone.text
         assert together[i].finish_reason == alone.finish_reason
@@ -65,7 +65,7 @@ def test_neighbours_do_not_matter(tiny_sampler, prompts):
     other = [[9, 10, 11], prompts[1], [12] * 20]
     options = {
         "max_new_tokens": 10,
-        "seed": [1, 2, 3],
+        "rng": [1, 2, 3],
         "sampling": Sampling(temperature=1.0),
     }
     first = sampler.generate(prompts, **options)

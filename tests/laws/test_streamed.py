@@ -6,8 +6,8 @@ from gemma.gm.text import Sampling
 
 PROMPTS = ["The rain is on the roof", "д", "the garden and the"]
 # Hot enough that each of a few tokens comes up in any order.
-HOT = {"sampling": Sampling(temperature=9.0), "seed": [11, 12, 13]}
-RANDOM = {"sampling": Sampling(temperature=1.0), "seed": [11, 12, 13]}
+HOT = {"sampling": Sampling(temperature=9.0), "rng": [11, 12, 13]}
+RANDOM = {"sampling": Sampling(temperature=1.0), "rng": [11, 12, 13]}
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def check_stream(sampler, options) -> list:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_stream_equals_generate(sampler, seed):
-    options = RANDOM | {"seed": seed, "max_new_tokens": 16}
+    options = RANDOM | {"rng": seed, "max_new_tokens": 16}
     for generation in check_stream(sampler, options):
         decoded = sampler.tokenizer.decode(
             generation.token_ids, skip_control_tokens=True
@@ -74,7 +74,7 @@ def test_whole_characters_only(sampler):
 @pytest.mark.parametrize("seed", range(4))
 def test_stop_strings_cut_the_text(sampler, seed):
     """With a stop string, the text is that without it, cut where the string begins."""
-    options = RANDOM | {"max_new_tokens": 16, "seed": seed}
+    options = RANDOM | {"max_new_tokens": 16, "rng": seed}
     free = sampler.generate(PROMPTS, **options)
     for length in (1, 3):
         middle = len(free[0].text) // 2

@@ -15,8 +15,10 @@ from tolerances import assert_close
 
 from gemma import gm
 from gemma.gm.text._decode import Choice, decode_step
+from gemma.gm.text._draw import stack
+from gemma.gm.text._penalties import start_history
 from gemma.gm.text._prefill import feed_chunk, prefill
-from gemma.gm.text._sampling import Sampling, stack
+from gemma.gm.text._sampling import Sampling
 
 GOLDENS = Path(__file__).parent / "goldens"
 NAMES = sorted(path.parent.name for path in GOLDENS.glob("*/golden.npz"))
@@ -60,11 +62,14 @@ def test_greedy_tokens(golden):
     feed = {8: functools.partial(feed_chunk, model)}
     cache = prefill(params, cache, prompt.tolist(), feed=feed)
     sampling = stack([Sampling()] * batch_size, [0] * batch_size)
-    choice = Choice(sampling, jnp.zeros(model.config.vocab_size), None)
+    shape = (batch_size, model.config.vocab_size)
+    allowed = jnp.asarray(gm.math.pack_bits(np.ones(shape, bool)))
+    choice = Choice(sampling, allowed, jnp.zeros(shape), None)
+    history = start_history(prompt.tolist(), model.config.vocab_size)
     active, last, tokens = jnp.ones(batch_size, bool), prompt[:, -1], []
     for _ in range(num_steps):
-        decoded = decode_step(model, params, cache, last, active, choice)
-        last, cache = decoded.last, decoded.cache
+        decoded = decode_step(model, params, cache, last, active, choice, history)
+        last, cache, history = decoded.last, decoded.cache, decoded.history
         tokens.append(last)
     np.testing.assert_array_equal(jnp.stack(tokens, axis=1), greedy)
 

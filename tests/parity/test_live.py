@@ -10,7 +10,7 @@ import pytest
 from tolerances import assert_close
 
 from gemma import gm
-from gemma.gm.text._sampling import keep_probable, stack
+from gemma.gm.text._draw import keep_probable, stack
 
 torch = pytest.importorskip("torch", reason="parity needs torch and transformers")
 transformers = pytest.importorskip(

@@ -2,7 +2,7 @@
 
 shortlist.cc says how.
 
-Axes: R rows, K columns, V outputs, C capacity.
+Axes: R rows, K columns, V outputs, W words of 32 of them, C capacity.
 """
 
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from gemma.gm import math
 from gemma.gm.kernels._on_cpu import on_cpu
@@ -35,25 +35,26 @@ def shortlist(
     weight: PackedWeight,
     screen: Screen,
     *,
-    bias: Float[Array, "V"],
+    allowed: UInt32[Array, "R W"],
     wanted: Int[Array, "R"],
     capacity: int,
     softcap: float | None = None,
 ) -> Shortlist:
-    """Returns the `wanted` largest of `x w^T`, and perhaps some that follow.
+    """Returns the `wanted` largest of `x w^T` that may come, and perhaps some others.
 
     Args:
       x: Activations.
       weight: A packed weight.
       screen: Its outline.
-      bias: Added to the outputs when they are compared.
+      allowed: Which outputs may come: see `math.unpack_bits`. Others are found only
+        where there are fewer than `wanted`.
       wanted: How many, 1 to `capacity`.
       capacity: The most that are returned. Of more outputs that tie with the last
         wanted one, the first.
-      softcap: Cap on the outputs when they are compared, before the bias.
+      softcap: Cap on the outputs when they are compared.
 
     Returns:
-      The outputs themselves, without softcap and bias.
+      The outputs themselves, without softcap.
     """
     layout = weight[3:]
 
@@ -65,30 +66,32 @@ def shortlist(
             x,
             *arrays,
             kind=np.array(weight.kind.numbers, np.int64),
+            num_outputs=np.int64(weight.num_rows),
             softcap=np.float32(softcap or 0.0),
         )
         return Shortlist(*found)
 
     def reference(x, *arrays) -> Shortlist:
         w = dequantize(PackedWeight(*arrays[:3], *layout))  # pyright: ignore
-        bias, _ = arrays[5:]  # as many are returned as there is room for
-        return largest(x @ w.T, bias=bias, capacity=capacity, softcap=softcap)
+        allowed, _ = arrays[5:]  # as many are returned as there is room for
+        may_come = math.unpack_bits(allowed, weight.num_rows)
+        return largest(x @ w.T, may_come, capacity=capacity, softcap=softcap)
 
-    arrays = (*weight.arrays, *screen, bias, wanted)
+    arrays = (*weight.arrays, *screen, allowed, wanted)
     return on_cpu(call, reference)(x.astype(jnp.float32), *arrays)
 
 
 def largest(
     outputs: Float[Array, "R V"],
+    may_come: Bool[Array, "R V"],
     *,
-    bias: Float[Array, "V"],
     capacity: int,
     softcap: float | None = None,
 ) -> Shortlist:
     """Returns the largest of outputs that are all there."""
     ranks = outputs if softcap is None else math.softcap(outputs, softcap)
     num = min(capacity, outputs.shape[1])
-    _, ids = jax.lax.top_k(ranks + bias[None, :], num)
+    _, ids = jax.lax.top_k(jnp.where(may_come, ranks, -jnp.inf), num)
     ids = jnp.sort(ids, axis=1)
     room = ((0, 0), (0, capacity - num))
     return Shortlist(

@@ -45,6 +45,10 @@ inline Lanes Between(Lanes low, Lanes at, Lanes high, Lanes x, Lanes otherwise) 
                            _mm512_cmp_ps_mask(at, high, _CMP_LE_OQ);
   return _mm512_mask_blend_ps(inside, otherwise, x);
 }
+// `x` in the lanes whose bit is set, elsewhere `otherwise`.
+inline Lanes Chosen(uint32_t bits, Lanes x, Lanes otherwise) {
+  return _mm512_mask_blend_ps(static_cast<__mmask16>(bits), otherwise, x);
+}
 
 inline Lanes Load(const float* p) { return _mm512_loadu_ps(p); }
 inline void Store(float* p, Lanes x) { _mm512_storeu_ps(p, x); }
@@ -202,6 +206,9 @@ inline Lanes Between(const Lanes& low, const Lanes& at, const Lanes& high, const
   return Each([&](int i) {
     return low.x[i] <= at.x[i] && at.x[i] <= high.x[i] ? x.x[i] : otherwise.x[i];
   });
+}
+inline Lanes Chosen(uint32_t bits, const Lanes& x, const Lanes& otherwise) {
+  return Each([&](int i) { return bits >> i & 1 ? x.x[i] : otherwise.x[i]; });
 }
 
 inline Lanes Load(const float* p) {

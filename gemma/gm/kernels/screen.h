@@ -41,14 +41,23 @@ inline float Offset(int64_t column) {
 
 struct Activations;
 
-// Activations, and by what outputs are compared: cap * tanh(output / cap) + bias.
+// Activations, by what outputs are compared, cap * tanh(output / cap), and which outputs
+// may be found: bit i % 32 of word i / 32 of a row stands for output i.
 struct ScreenInput {
   const Activations* x;
   const int32_t* starts;   // [groups, rows]: -8 times the sum of the group
   const float* offsets;    // [groups, rows]: the sum of offset times value
   const float* variances;  // [groups, rows]: |x_group|^2 t^2 / 12
-  const float* bias;       // [outputs]
+  const uint32_t* allowed;  // [rows, words]
+  int64_t words;
   float softcap;           // 0 for none
+
+  // The bits of the sixteen outputs of a tile, those beyond the last output 0.
+  uint32_t AllowedIn(int64_t tile, int64_t row, int64_t outputs) const {
+    const uint32_t bits = allowed[row * words + tile / 2] >> (tile % 2 * kTile) & 0xFFFFu;
+    const int64_t count = outputs - tile * kTile;
+    return count >= kTile ? bits : bits & ((1u << count) - 1);
+  }
 };
 
 }  // namespace gemma

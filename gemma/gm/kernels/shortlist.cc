@@ -23,8 +23,9 @@ namespace ffi = xla::ffi;
 using Bytes = ffi::Buffer<ffi::U8>;
 using Floats = ffi::Buffer<ffi::F32>;
 using Integers = ffi::Buffer<ffi::S32>;
+using Words = ffi::Buffer<ffi::U32>;
 
-// Whoever asks computes softcap and bias again, perhaps with other last bits, and float sums
+// Whoever asks computes the softcap again, perhaps with other last bits, and float sums
 // are rounded: what could change places with the last one wanted comes along.
 constexpr float kSlack = 1e-3f;
 // Tiles that are computed first, besides one for each output wanted.
@@ -186,11 +187,12 @@ class Search {
     s_.candidates.clear();
     for (int64_t i = 0; i < end; ++i) {
       if (s_.items[i].row != row) continue;
-      const int64_t first = s_.items[i].tile * kTile;
+      const int64_t tile = s_.items[i].tile, first = tile * kTile;
+      const uint32_t allowed = input_.AllowedIn(tile, row, w_.outputs);
       for (int64_t lane = 0; lane < std::min<int64_t>(kTile, w_.outputs - first); ++lane) {
         const float output = s_.outputs[i * kTile + lane], cap = input_.softcap;
         const float capped = cap > 0 ? cap * std::tanh(output / cap) : output;
-        s_.candidates.push_back({capped + input_.bias[first + lane], output,
+        s_.candidates.push_back({allowed >> lane & 1 ? capped : kNone, output,
                                  static_cast<int32_t>(first + lane)});
       }
     }
@@ -218,17 +220,18 @@ class Search {
 };
 
 // x: float32 [rows, columns]; values, scales, supers: bytes of a weight; screen_values,
-// screen_scales: bytes of its screen; bias: float32 [outputs]; wanted: int32 [rows].
+// screen_scales: bytes of its screen; allowed: uint32 [rows, words], a bit an output;
+// wanted: int32 [rows]; kind, outputs: of the weight.
 // Results: ids and outputs [rows, capacity].
 ffi::Error Shortlist(ffi::ThreadPool pool, Floats x, Bytes values, Bytes scales,
-                     Bytes supers, Bytes screen_values, Bytes screen_scales, Floats bias,
+                     Bytes supers, Bytes screen_values, Bytes screen_scales, Words allowed,
                      Integers wanted, ffi::Result<Integers> ids,
                      ffi::Result<Floats> outputs, ffi::Span<const int64_t> kind,
-                     float softcap) {
+                     int64_t num_outputs, float softcap) {
   thread_local Scratch scratch;
   const int64_t rows = x.dimensions()[0], columns = x.dimensions()[1];
   const int64_t capacity = ids->dimensions()[1];
-  const int64_t num_outputs = bias.dimensions()[0];
+  const int64_t words = allowed.dimensions()[1];
   const int64_t tiles = (num_outputs + kTile - 1) / kTile;
   const int64_t groups = (columns + kGroup - 1) / kGroup, count = tiles * groups;
   const Weight w = {{static_cast<int32_t>(kind[0]), static_cast<ScaleKind>(kind[1]),
@@ -239,7 +242,8 @@ ffi::Error Shortlist(ffi::ThreadPool pool, Floats x, Bytes values, Bytes scales,
                          num_outputs, tiles, groups};
   if (static_cast<int64_t>(values.element_count()) != count * GroupBytes(w.kind.bits) ||
       static_cast<int64_t>(scales.element_count()) != count * ScaleBytes(w.kind.scale) ||
-      static_cast<int64_t>(screen_values.element_count()) != count * GroupBytes(4)) {
+      static_cast<int64_t>(screen_values.element_count()) != count * GroupBytes(4) ||
+      words != (num_outputs + 31) / 32) {
     return ffi::Error::InvalidArgument("a weight or a screen of another shape");
   }
   Activations& activations = scratch.activations;
@@ -252,7 +256,8 @@ ffi::Error Shortlist(ffi::ThreadPool pool, Floats x, Bytes values, Bytes scales,
                              scratch.screen_starts.data(),
                              scratch.offsets.data(),
                              scratch.variances.data(),
-                             bias.typed_data(),
+                             allowed.typed_data(),
+                             words,
                              softcap};
 
   Search search(w, screen, input, scratch);
@@ -279,9 +284,10 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(gemma_shortlist, gemma::Shortlist,
                                   .Arg<gemma::Bytes>()
                                   .Arg<gemma::Bytes>()
                                   .Arg<gemma::Bytes>()
-                                  .Arg<gemma::Floats>()
+                                  .Arg<gemma::Words>()
                                   .Arg<gemma::Integers>()
                                   .Ret<gemma::Integers>()
                                   .Ret<gemma::Floats>()
                                   .Attr<xla::ffi::Span<const int64_t>>("kind")
+                                  .Attr<int64_t>("num_outputs")
                                   .Attr<float>("softcap"));

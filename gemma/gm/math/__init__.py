@@ -1,10 +1,11 @@
 """The arithmetic of the family: pure functions over arrays, nothing learned."""
 
 from gemma.gm.math._activation import gelu, softcap
+from gemma.gm.math._bits import has_bit, pack_bits, unpack_bits
 from gemma.gm.math._blockwise_attention import Keys, blockwise_attention
 from gemma.gm.math._dot_product_attention import dot_product_attention
 from gemma.gm.math._mask import attention_mask
-from gemma.gm.math._norm import rms_norm
+from gemma.gm.math._norm import layer_norm, rms_norm
 from gemma.gm.math._ring import put, saturate, slot_positions
 from gemma.gm.math._rope import RopeTable, apply_rope, rope_table
 
@@ -16,10 +17,14 @@ __all__ = [
     "blockwise_attention",
     "dot_product_attention",
     "gelu",
+    "has_bit",
+    "layer_norm",
+    "pack_bits",
     "put",
     "rms_norm",
     "rope_table",
     "saturate",
     "slot_positions",
     "softcap",
+    "unpack_bits",
 ]

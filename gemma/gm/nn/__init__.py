@@ -1,5 +1,6 @@
 """The models: a config, a tree of weights, and pure functions over both."""
 
+from gemma.gm.nn._cache import can_rewind
 from gemma.gm.nn._catalog import (
     CATALOG,
     Gemma1_2B,
@@ -43,6 +44,7 @@ __all__ = [
     "RopeConfig",
     "Transformer",
     "TransformerConfig",
+    "can_rewind",
     "gemma1_config",
     "gemma2_config",
     "gemma3_config",

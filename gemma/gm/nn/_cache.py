@@ -3,7 +3,8 @@
 A cache is `{"layer_0": {"k", "v"}, ..., "end": [B]}`, with keys and values of shape
 [B, K, S, H] and, for each row, the number of tokens written. The token at position p
 lies in slot p mod S: global layers have a slot for each position, local layers are
-rings of one window. So which position a slot holds follows from `end` alone.
+rings of one window, and of some slots more if tokens are to be taken back: a token that
+is written pushes one out. Which position a slot holds follows from `end` alone.
 
 Axes: B batch, L new tokens, S slots, K key/value heads, H head width.
 """
@@ -35,22 +36,63 @@ class NewTokens(NamedTuple):
 
 
 def init_cache(
-    config: TransformerConfig, *, batch_size: int, cache_length: int, dtype: DType
+    config: TransformerConfig,
+    *,
+    batch_size: int,
+    cache_length: int,
+    rewind_length: int = 0,
+    dtype: DType,
 ) -> Cache:
-    """Returns an empty cache for sequences of up to `cache_length` tokens."""
+    """Returns an empty cache for sequences of up to `cache_length` tokens.
+
+    Args:
+      config: The model.
+      batch_size: Rows.
+      cache_length: The most tokens a sequence may have.
+      rewind_length: How many tokens can be taken back; see `can_rewind`.
+      dtype: Dtype of keys and values.
+    """
+    lengths = cache_length, rewind_length
     cache: Cache = {
-        f"layer_{i}": _init_layer(layer, batch_size, cache_length, dtype)
+        f"layer_{i}": _init_layer(layer, batch_size, *lengths, dtype)
         for i, layer in enumerate(config.layers)
     }
     return cache | {"end": jnp.zeros([batch_size], jnp.int32)}
 
 
 def _init_layer(
-    layer: LayerConfig, batch_size: int, cache_length: int, dtype: DType
+    layer: LayerConfig,
+    batch_size: int,
+    cache_length: int,
+    rewind_length: int,
+    dtype: DType,
 ) -> dict[str, Array]:
-    slots = min(cache_length, layer.window) if layer.is_local else cache_length
+    window = layer.window + rewind_length
+    slots = min(cache_length, window) if layer.is_local else cache_length
     shape = (batch_size, layer.num_kv_heads, slots, layer.head_dim)
     return {"k": jnp.zeros(shape, dtype), "v": jnp.zeros(shape, dtype)}
+
+
+def can_rewind(
+    config: TransformerConfig, cache: Cache, *, written: int, length: int
+) -> bool:
+    """Returns whether a cache still has all that the token at `length` looks at.
+
+    Then `end` may be set back to it. Keys that lie behind are not seen: their slots are
+    taken for those of older tokens, which are out of sight.
+
+    Args:
+      config: The model.
+      cache: Its cache.
+      written: How many tokens were written to a row.
+      length: How many of them are kept.
+    """
+    for i, layer in enumerate(config.layers):
+        slots = cache[f"layer_{i}"]["k"].shape[2]
+        oldest_seen = max(0, length - layer.window + 1) if layer.is_local else 0
+        if oldest_seen + slots < written:
+            return False
+    return True
 
 
 def read(layer_cache: dict[str, Array], new: NewTokens, dtype: DType) -> Keys:

@@ -1,15 +1,16 @@
 """Tokens to vectors, and vectors back to logits, through one table.
 
-Axes: B batch, L length, D model width, V vocabulary.
+Axes: B batch, L length, D model width, V vocabulary, W words of 32 of
+its bits.
 """
 
 import math
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, UInt32
 
 from gemma.gm.kernels import Screen, Shortlist, shortlist
-from gemma.gm.math import softcap
+from gemma.gm.math import has_bit, softcap
 from gemma.gm.nn._config import TransformerConfig
 from gemma.gm.typing import DType, Params
 from gemma.gm.weights import ParamSpec, einsum, take
@@ -49,16 +50,16 @@ def unembed_largest(
     x: Float[Array, "B D"],
     screen: Screen,
     *,
-    bias: Float[Array, "V"],
+    allowed: UInt32[Array, "B W"],
     wanted: Int[Array, "B"],
     capacity: int,
 ) -> Shortlist:
-    """Returns the largest logits plus bias; see `kernels.shortlist`."""
+    """Returns the largest logits; see `kernels.shortlist`. -inf where not allowed."""
     found = shortlist(
         x,
         params["input_embedding"].packed,
         screen,
-        bias=bias,
+        allowed=allowed,
         wanted=wanted,
         capacity=capacity,
         softcap=config.final_softcap,
@@ -66,5 +67,5 @@ def unembed_largest(
     logits = found.outputs
     if config.final_softcap is not None:
         logits = softcap(logits, config.final_softcap)
-    logits = jnp.where(found.ids < 0, -jnp.inf, logits + bias[found.ids])
-    return Shortlist(found.ids, logits)
+    may_come = has_bit(allowed, found.ids)
+    return Shortlist(found.ids, jnp.where(may_come, logits, -jnp.inf))

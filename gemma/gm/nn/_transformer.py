@@ -1,6 +1,7 @@
 """The decoder: one for the whole family, driven by its config.
 
-Axes: B batch, L length, S keys, D model width, N query heads, V vocabulary.
+Axes: B batch, L length, S keys, D model width, N query heads, V vocabulary,
+W words of 32 of its bits.
 """
 
 import dataclasses
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from gemma.gm import kernels
 from gemma.gm.kernels import Screen, Shortlist, rms_norm
@@ -132,7 +133,12 @@ class Transformer:
         return dtype
 
     def init_cache(
-        self, *, batch_size: int, cache_length: int, dtype: DType = jnp.float32
+        self,
+        *,
+        batch_size: int,
+        cache_length: int,
+        rewind_length: int = 0,
+        dtype: DType = jnp.float32,
     ) -> Cache:
         """Returns an empty key/value cache.
 
@@ -140,10 +146,16 @@ class Transformer:
           batch_size: Rows.
           cache_length: The most tokens a sequence may have. Sliding layers keep their
             window only.
+          rewind_length: How many tokens can be taken back from them; see
+            `can_rewind`.
           dtype: Dtype of keys and values.
         """
         return init_cache(
-            self.config, batch_size=batch_size, cache_length=cache_length, dtype=dtype
+            self.config,
+            batch_size=batch_size,
+            cache_length=cache_length,
+            rewind_length=rewind_length,
+            dtype=dtype,
         )
 
     def apply(
@@ -232,7 +244,7 @@ class Transformer:
         x: Float[Array, "B D"],
         screen: Screen,
         *,
-        bias: Float[Array, "V"],
+        allowed: UInt32[Array, "B W"],
         wanted: Int[Array, "B"],
         capacity: int,
     ) -> Shortlist:
@@ -242,7 +254,7 @@ class Transformer:
           variables: `{"params": params}`, with a packed embedding table.
           x: Vectors that `features` made.
           screen: The outline of the table.
-          bias: Added to the logits.
+          allowed: Which tokens may come, a bit each: see `math.unpack_bits`.
           wanted: How many of each row, 1 to `capacity`.
           capacity: The most that are returned.
         """
@@ -251,7 +263,7 @@ class Transformer:
             self.config,
             x,
             screen,
-            bias=bias,
+            allowed=allowed,
             wanted=wanted,
             capacity=capacity,
         )

@@ -7,29 +7,57 @@ from gemma.gm.text._detokenize import StreamingDecoder
 from gemma.gm.text._generation import FinishReason, Generation, Piece, TokenLogprobs
 from gemma.gm.text._prompts import Prompt
 from gemma.gm.text._reading import Reading, read_ahead
+from gemma.gm.text._sampling import (
+    Greedy,
+    MinP,
+    RandomSampling,
+    Sampling,
+    TopkSampling,
+    TopPSampling,
+)
 from gemma.gm.text._stop import StopStrings
 from gemma.gm.text._tokenizer import Tokenizer
 from gemma.gm.text._vocabulary import PieceKind, Vocabulary
 
 if TYPE_CHECKING:
+    from gemma.gm.text._chat_sampler import ChatSampler
     from gemma.gm.text._sampler import Sampler
-    from gemma.gm.text._sampling import Sampling
+    from gemma.gm.text._state import SamplerOutput, State
+    from gemma.gm.text._stream import Stream
 
-__getattr__ = lazily(__name__, {"Sampler": "_sampler", "Sampling": "_sampling"})
+__getattr__ = lazily(
+    __name__,
+    {
+        "ChatSampler": "_chat_sampler",
+        "Sampler": "_sampler",
+        "SamplerOutput": "_state",
+        "State": "_state",
+        "Stream": "_stream",
+    },
+)
 
 __all__ = [
+    "ChatSampler",
     "FinishReason",
     "Generation",
+    "Greedy",
+    "MinP",
     "Piece",
     "PieceKind",
     "Prompt",
+    "RandomSampling",
     "Reading",
     "Sampler",
+    "SamplerOutput",
     "Sampling",
+    "State",
     "StopStrings",
+    "Stream",
     "StreamingDecoder",
     "TokenLogprobs",
     "Tokenizer",
+    "TopPSampling",
+    "TopkSampling",
     "Vocabulary",
     "read_ahead",
 ]

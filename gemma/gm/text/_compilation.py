@@ -1,5 +1,7 @@
 """XLA's persistent cache of compiled programs, and the sizes they are compiled for."""
 
+from typing import NamedTuple
+
 import jax
 
 from gemma.gm import hub
@@ -11,6 +13,25 @@ PREFILL_CHUNK_LENGTH = 256
 SHORT_CHUNK_LENGTH = 32
 # Old programs go when the folder grows beyond this.
 _MAX_BYTES = 1 << 30
+
+
+# Tokens that layers with a sliding window can take back: those of a stop string, and
+# those that were made before the host saw it.
+REWIND_LENGTH = 64
+
+
+class Lengths(NamedTuple):
+    """The lengths that programs are compiled for.
+
+    Attributes:
+      cache: The most tokens of a prompt and its answer together.
+      chunks: How many tokens of a prompt may go through the model at once.
+      rewind: How many tokens can be taken back; see `nn.can_rewind`.
+    """
+
+    cache: int
+    chunks: tuple[int, ...]
+    rewind: int
 
 
 def default_cache_length(config: TransformerConfig) -> int:

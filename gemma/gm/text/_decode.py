@@ -8,17 +8,19 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from gemma.gm.kernels import Screen
+from gemma.gm.math import unpack_bits
 from gemma.gm.nn import Transformer
-from gemma.gm.text._sampling import (
+from gemma.gm.text._draw import (
     SHORTLIST,
     SamplingArrays,
     choose_among,
     next_tokens,
     num_wanted,
 )
+from gemma.gm.text._penalties import History, penalize, record
 from gemma.gm.typing import Cache, Params
 
 # Steps between two looks of the host: some hundredths of a second.
@@ -34,8 +36,9 @@ class Decoded(NamedTuple):
       tokens: The tokens chosen, one row of them a step; the last is not in the cache.
       num_steps: How many of these rows were made.
       last: The last token of each row.
-      logits: What it was chosen from, forbidden tokens at -inf; None if not asked for.
+      logits: The model's own, forbidden tokens at -inf; None if not asked for.
       cache: The cache, with the tokens that the steps were given.
+      history: What each row has said; None where nobody needs it.
     """
 
     tokens: Int[Array, "n B"]
@@ -43,6 +46,7 @@ class Decoded(NamedTuple):
     last: Int[Array, "B"]
     logits: Float[Array, "B V"] | None
     cache: Cache
+    history: History | None
 
 
 class Choice(NamedTuple):
@@ -50,18 +54,22 @@ class Choice(NamedTuple):
 
     Attributes:
       sampling: How each row draws.
-      bias: Added to the logits; -inf forbids a token.
+      allowed: Which tokens may come, a bit each: see `math.unpack_bits`.
+      bias: Added to the logits; None with a screen.
       screen: The outline of a packed head, through which few logits are found; None
         to compute them all. Only for rows that need few: see `needs_few`.
     """
 
     sampling: SamplingArrays
-    bias: Float[Array, "V"]
+    allowed: UInt32[Array, "B W"]
+    bias: Float[Array, "B V"] | None
     screen: Screen | None
 
 
 @functools.partial(
-    jax.jit, static_argnames=("model", "with_logits"), donate_argnames="cache"
+    jax.jit,
+    static_argnames=("model", "with_logits"),
+    donate_argnames=("cache", "history"),
 )
 def decode_step(
     model: Transformer,
@@ -70,6 +78,7 @@ def decode_step(
     tokens: Int[Array, "B"],
     active: Bool[Array, "B"],
     choice: Choice,
+    history: History | None,
     *,
     with_logits: bool = False,
 ) -> Decoded:
@@ -82,6 +91,7 @@ def decode_step(
       tokens: The token that each row chose last.
       active: False for rows that have ended: their cache stays as it is.
       choice: How the next tokens are chosen.
+      history: What each row has said, given away; None with a screen.
       with_logits: Also return all logits.
     """
     found = model.features(
@@ -92,11 +102,16 @@ def decode_step(
         last_only=True,
     )
     assert found.cache is not None
-    return _choose(model, params, found.x, found.cache, choice, with_logits)
+    made = _choose(model, params, found.x, found.cache, choice, history)
+    if history is not None:
+        made = made._replace(history=record(history, made.last, active))
+    return made if with_logits else made._replace(logits=None)
 
 
 @functools.partial(
-    jax.jit, static_argnames=("model", "with_logits"), donate_argnames="cache"
+    jax.jit,
+    static_argnames=("model", "with_logits"),
+    donate_argnames=("cache", "history"),
 )
 def decode_steps(
     model: Transformer,
@@ -105,6 +120,7 @@ def decode_steps(
     tokens: Int[Array, "B"],
     active: Bool[Array, "B"],
     choice: Choice,
+    history: History | None,
     stop_ids: Int[Array, "s"],
     limit: Int[Array, ""],
     *,
@@ -121,13 +137,14 @@ def decode_steps(
       tokens: The token that each row chose last.
       active: False for rows that have ended: their cache stays as it is.
       choice: How the next tokens are chosen.
+      history: What each row has said, given away; None with a screen.
       stop_ids: Tokens that end a row; -1 fills up.
       limit: The most steps to take, 1 to `MAX_STEPS`.
       with_logits: Take one step only, and also return all logits.
     """
     if with_logits:
         return decode_step(
-            model, params, cache, tokens, active, choice, with_logits=True
+            model, params, cache, tokens, active, choice, history, with_logits=True
         )
     start = Decoded(
         tokens=jnp.zeros([MAX_STEPS, len(tokens)], jnp.int32),
@@ -135,6 +152,7 @@ def decode_steps(
         last=tokens,
         logits=None,
         cache=cache,
+        history=history,
     )
 
     def is_on(last: Array, active: Array) -> Array:
@@ -146,13 +164,15 @@ def decode_steps(
 
     def step(state: tuple[Decoded, Array]) -> tuple[Decoded, Array]:
         made, active = state
-        new = decode_step(model, params, made.cache, made.last, active, choice)
+        last = made.last
+        new = decode_step(model, params, made.cache, last, active, choice, made.history)
         made = Decoded(
             tokens=made.tokens.at[made.num_steps].set(new.last),
             num_steps=made.num_steps + 1,
             last=new.last,
             logits=None,
             cache=new.cache,
+            history=new.history,
         )
         return made, is_on(new.last, active)
 
@@ -165,20 +185,25 @@ def _choose(
     x: Float[Array, "B D"],
     cache: Cache,
     choice: Choice,
-    with_logits: bool,
+    history: History | None,
 ) -> Decoded:
     variables, positions = {"params": params}, cache["end"]
-    sampling, bias, screen = choice
-    if with_logits or screen is None:
-        logits = model.logits(variables, x) + bias[None, :]
-        tokens = next_tokens(logits, sampling, positions)
+    sampling, allowed, bias, screen = choice
+    if screen is None:
+        assert bias is not None
+        assert history is not None
+        logits = model.logits(variables, x)
+        logits = jnp.where(unpack_bits(allowed, logits.shape[1]), logits, -jnp.inf)
+        tokens = next_tokens(
+            penalize(logits, history, sampling) + bias, sampling, positions
+        )
     else:
         logits = None
         few = model.largest_logits(
             variables,
             x,
             screen,
-            bias=bias,
+            allowed=allowed,
             wanted=num_wanted(sampling),
             capacity=SHORTLIST,
         )
@@ -187,6 +212,7 @@ def _choose(
         tokens=tokens[None],
         num_steps=jnp.int32(1),
         last=tokens,
-        logits=logits if with_logits else None,
+        logits=logits,
         cache=cache,
+        history=history,
     )

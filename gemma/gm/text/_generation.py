@@ -1,7 +1,7 @@
 """What generation returns, and one row of it as it grows."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Literal
 
 from gemma.gm.text._detokenize import StreamingDecoder
@@ -70,6 +70,7 @@ class GrowingRow:
     """One row of a batch while it grows; it changes as tokens are pushed.
 
     Attributes:
+      token_ids: The prompt, and the answer so far.
       room: How many more tokens it may take.
       finish_reason: Set once it has ended.
     """
@@ -79,13 +80,16 @@ class GrowingRow:
     def __init__(
         self,
         index: int,
+        prompt_ids: Sequence[int],
         tokenizer: Tokenizer,
         *,
         stop: Sequence[str],
+        stop_ids: Collection[int],
         max_new_tokens: int,
     ):
+        self.token_ids = list(prompt_ids)
         self._index = index
-        self._stop_ids = tokenizer.stop_ids
+        self._stop_ids = stop_ids
         self._decoder = StreamingDecoder(tokenizer)
         self._stop = StopStrings(stop)
         self.room = max_new_tokens
@@ -93,6 +97,7 @@ class GrowingRow:
     def push(self, token_id: int, logprobs: TokenLogprobs | None) -> Piece:
         """Takes the next token; returns what may be shown."""
         self.room -= 1
+        self.token_ids.append(token_id)
         is_end = token_id in self._stop_ids
         text, found = self._stop.push("" if is_end else self._decoder.push(token_id))
         if is_end or found:
@@ -107,3 +112,29 @@ class GrowingRow:
         """Returns what was held back in case a character or stop string went on."""
         text, found = self._stop.push(self._decoder.finish())
         return text if found else text + self._stop.finish()
+
+
+def gather(prompt_ids: list[int], pieces: list[Piece], prefix: str) -> Generation:
+    """Returns the answer that pieces make up, after a text."""
+    logprobs = tuple(p.logprobs for p in pieces if p.logprobs is not None)
+    finish_reason = pieces[-1].finish_reason
+    assert finish_reason is not None
+    return Generation(
+        text=prefix + "".join(piece.text for piece in pieces),
+        prompt_ids=tuple(prompt_ids),
+        token_ids=tuple(piece.token_id for piece in pieces),
+        finish_reason=finish_reason,
+        logprobs=logprobs or None,
+    )
+
+
+def by_step(pieces: Iterator[Piece], num_rows: int) -> Iterator[list[str]]:
+    """Yields the texts that came in each step, a row each."""
+    texts, last_row = [""] * num_rows, -1
+    for piece in pieces:
+        if piece.row <= last_row:
+            yield texts
+            texts = [""] * num_rows
+        texts[piece.row], last_row = piece.text, piece.row
+    if last_row >= 0:
+        yield texts

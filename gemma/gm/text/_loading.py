@@ -11,6 +11,8 @@ from gemma.gm.kernels import Screen, give_back_memory
 from gemma.gm.nn import Transformer
 from gemma.gm.text._compilation import (
     PREFILL_CHUNK_LENGTH,
+    REWIND_LENGTH,
+    Lengths,
     chunk_lengths,
     default_cache_length,
     enable_compilation_cache,
@@ -50,15 +52,16 @@ def load(
     """
     _warn_if_slow(dtype)
     checkpoint = open_checkpoint(reading.gguf or reading.path)
-    cache_length = cache_length or default_cache_length(checkpoint.config)
+    lengths = Lengths(
+        cache=cache_length or default_cache_length(checkpoint.config),
+        chunks=chunk_lengths(PREFILL_CHUNK_LENGTH),
+        rewind=REWIND_LENGTH,
+    )
     enable_compilation_cache()
     try:
         # Programs are read in threads of their own, from here on.
         programs, missing = stored_programs(
-            checkpoint.model,
-            checkpoint.param_structs(dtype),
-            cache_length=cache_length,
-            chunk_lengths=chunk_lengths(PREFILL_CHUNK_LENGTH),
+            checkpoint.model, checkpoint.param_structs(dtype), lengths
         )
         params = checkpoint.read_params(dtype=dtype, progress=progress)
         screen = head_screen(params, reading.head_outline())
@@ -70,7 +73,7 @@ def load(
             screen=screen,
             tokenizer=tokenizer,
             programs=programs,
-            cache_length=cache_length,
+            cache_length=lengths.cache,
         )
     finally:
         reading.stop()

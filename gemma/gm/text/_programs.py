@@ -26,14 +26,17 @@ from jax.experimental.compilation_cache import compilation_cache
 from gemma.gm import hub
 from gemma.gm.kernels import Screen, give_back_memory
 from gemma.gm.nn import Transformer
+from gemma.gm.text._compilation import Lengths
 from gemma.gm.text._decode import (
     MAX_STOP_IDS,
     Choice,
     Decoded,
     decode_steps,
 )
+from gemma.gm.text._draw import stack
+from gemma.gm.text._penalties import History
 from gemma.gm.text._prefill import feed_chunk
-from gemma.gm.text._sampling import Sampling, stack
+from gemma.gm.text._sampling import Sampling
 from gemma.gm.text._screen import screen_struct
 from gemma.gm.typing import Cache, DType, Params
 
@@ -59,14 +62,22 @@ class Programs(NamedTuple):
 
 
 @functools.partial(
-    jax.jit, static_argnames=("model", "batch_size", "cache_length", "dtype")
+    jax.jit,
+    static_argnames=("model", "batch_size", "cache_length", "rewind_length", "dtype"),
 )
 def init_cache(
-    model: Transformer, batch_size: int, cache_length: int, dtype: DType
+    model: Transformer,
+    batch_size: int,
+    cache_length: int,
+    rewind_length: int,
+    dtype: DType,
 ) -> Cache:
     """Returns an empty cache, all of it at once."""
     return model.init_cache(
-        batch_size=batch_size, cache_length=cache_length, dtype=dtype
+        batch_size=batch_size,
+        cache_length=cache_length,
+        rewind_length=rewind_length,
+        dtype=dtype,
     )
 
 
@@ -74,9 +85,8 @@ def traced_programs(
     model: Transformer,
     *,
     batch_size: int,
-    cache_length: int,
+    lengths: Lengths,
     dtype: DType,
-    chunk_lengths: tuple[int, ...],
     with_logits: bool,
 ) -> Programs:
     """Returns programs that are compiled when they meet new shapes.
@@ -84,17 +94,16 @@ def traced_programs(
     Args:
       model: The model.
       batch_size: Rows.
-      cache_length: The most tokens of a prompt and its answer together.
+      lengths: What the programs are made for.
       dtype: Dtype of the cache.
-      chunk_lengths: How many tokens of a prompt may go through the model at once.
       with_logits: Whether all logits are returned.
     """
     feed = functools.partial(feed_chunk, model)
     return Programs(
         init_cache=functools.partial(
-            init_cache, model, batch_size, cache_length, dtype
+            init_cache, model, batch_size, lengths.cache, lengths.rewind, dtype
         ),
-        feed_chunk=dict.fromkeys(chunk_lengths, feed),
+        feed_chunk=dict.fromkeys(lengths.chunks, feed),
         decode_steps=functools.partial(decode_steps, model, with_logits=with_logits),
     )
 
@@ -102,9 +111,7 @@ def traced_programs(
 def stored_programs(
     model: Transformer,
     params: Params,
-    *,
-    cache_length: int,
-    chunk_lengths: tuple[int, ...],
+    lengths: Lengths,
 ) -> tuple[Programs, list["StoredProgram"]]:
     """Returns the programs for one prompt, and those of them that are not on disk.
 
@@ -113,34 +120,30 @@ def stored_programs(
     Args:
       model: The model.
       params: Shapes of its params; see `Checkpoint.param_structs`.
-      cache_length: The most tokens of a prompt and its answer together.
-      chunk_lengths: How many tokens of a prompt may go through the model at once.
+      lengths: What the programs are made for.
     """
     keep = functools.partial(StoredProgram, _fingerprint(model))
     dtype = jnp.dtype(model.cache_dtype(params))
-    start = keep(init_cache, model, 1, cache_length, dtype)
-    cache = jax.eval_shape(lambda: init_cache(model, 1, cache_length, dtype))
+    sizes = 1, lengths.cache, lengths.rewind, dtype
+    start = keep(init_cache, model, *sizes)
+    cache = jax.eval_shape(lambda: init_cache(model, *sizes))
 
     def feed(length: int) -> StoredProgram:
         tokens, mask = _shape((1, length), jnp.int32), _shape((1, length), jnp.bool_)
         return keep(feed_chunk, model, params, cache, tokens, mask)
 
     def decode(screen: Screen | None) -> StoredProgram:
-        choice = Choice(
-            sampling=stack([Sampling()], [0]),
-            bias=_shape((model.config.vocab_size,), jnp.float32),  # pyright: ignore
-            screen=screen,
-        )
+        choice, history = choice_struct(1, model.config.vocab_size, screen)
         tokens, active = _shape((1,), jnp.int32), _shape((1,), jnp.bool_)
         stop_ids, limit = _shape((MAX_STOP_IDS,), jnp.int32), _shape((), jnp.int32)
-        rest = tokens, active, choice, stop_ids, limit
+        rest = tokens, active, choice, history, stop_ids, limit
         return keep(decode_steps, model, params, cache, *rest)
 
     # Short prompts and greedy answers need these first, the longest of them first.
     screen = screen_struct(params)
     from_few = decode(screen)
     from_few.begin_reading()
-    feeds = {length: feed(length) for length in chunk_lengths}
+    feeds = {length: feed(length) for length in lengths.chunks}
     feeds[min(feeds)].begin_reading()
     start.begin_reading()
     from_all = from_few if screen is None else decode(None)
@@ -152,6 +155,23 @@ def stored_programs(
     stored = {start, *feeds.values(), from_all, from_few}
     missing = [program for program in stored if not program.is_there()]
     return Programs(start, feeds, decode_either), missing
+
+
+def choice_struct(
+    num_rows: int, vocab_size: int, screen: Screen | None = None
+) -> tuple[Choice, History | None]:
+    """Returns how the tokens of some rows are chosen, and their history, as shapes."""
+    shape = (num_rows, vocab_size)
+    choice = Choice(
+        sampling=stack([Sampling()] * num_rows, [0] * num_rows),
+        allowed=_shape((num_rows, -(-vocab_size // 32)), jnp.uint32),  # pyright: ignore
+        bias=_shape(shape, jnp.float32) if screen is None else None,  # pyright: ignore
+        screen=screen,
+    )
+    if screen is not None:
+        return choice, None
+    history = History(_shape(shape, jnp.bool_), _shape(shape, jnp.int32))  # pyright: ignore
+    return choice, history
 
 
 def _shape(dims: tuple[int, ...], dtype: DType) -> jax.ShapeDtypeStruct:

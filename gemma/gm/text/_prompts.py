@@ -33,8 +33,19 @@ def as_batch(prompt: Prompt | Sequence[Prompt]) -> tuple[list[Prompt], bool]:
     return items, False
 
 
-def encode_prompt(prompt: Prompt, tokenizer: Tokenizer, format: Format) -> list[int]:
+def encode_prompt(
+    prompt: Prompt,
+    tokenizer: Tokenizer,
+    format: Format,
+    before: Sequence[int] = (),
+) -> list[int]:
     """Returns the token ids of a prompt, which begin with `<bos>` if it was text.
+
+    Args:
+      prompt: A prompt.
+      tokenizer: The tokenizer.
+      format: How the family writes conversations down.
+      before: Tokens that text and token ids follow. A conversation is always whole.
 
     Raises:
       ValueError: There are no token ids, or one is outside the vocabulary.
@@ -43,9 +54,11 @@ def encode_prompt(prompt: Prompt, tokenizer: Tokenizer, format: Format) -> list[
         return _encode_conversation(prompt, tokenizer, format)
     if isinstance(prompt, str):
         ids = tokenizer.encode(prompt)
+        if before:
+            return [*before, *ids]
         return ids if ids[:1] == [tokenizer.bos_id] else [tokenizer.bos_id, *ids]
     ids = [operator.index(token_id) for token_id in prompt]
-    if not ids:
+    if not ids and not before:
         raise ValueError("A prompt of token ids is empty; it needs at least one.")
     for token_id in ids:
         if not 0 <= token_id < tokenizer.vocab_size:
@@ -53,7 +66,7 @@ def encode_prompt(prompt: Prompt, tokenizer: Tokenizer, format: Format) -> list[
                 f"Prompt has token id {token_id}, outside the vocabulary of "
                 f"{tokenizer.vocab_size:,} tokens."
             )
-    return ids
+    return [*before, *ids]
 
 
 def _encode_conversation(

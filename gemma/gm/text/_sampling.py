@@ -1,42 +1,16 @@
-"""From logits to the next token, without a sort and without noise over the vocabulary.
-
-Every parameter is an array with an entry a row, so that changing one never recompiles.
-The order is that of transformers: temperature, top-k, top-p, min-p, then a draw.
-
-A sort of 262,144 logits takes 57 ms on a CPU and Gumbel noise for them 8 ms, more than
-a decode step should. Top-k and top-p only need a threshold: the largest probability
-such that enough (tokens, mass) lies at or above it. Non-negative floats order like
-their bit patterns, so 31 halvings of an integer interval find it exactly. The draw
-inverts the cumulative distribution with a single uniform number, block by block.
-
-Axes: B batch, V vocabulary.
-"""
+"""How tokens are drawn: what people ask for, by the names they know."""
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
-
-import jax
-import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Num, UInt32
-
-from gemma.gm.kernels import Shortlist, largest
-
-# Made by numpy on the host, traced by JAX in a program.
-AnyArray = Array | np.ndarray
-_BLOCK = 512
-# Rows with a top-k of so many are served from a shortlist with room for so many: finding
-# more than a few takes longer than computing all.
-_FEW, SHORTLIST = 8, 32
-# Colder is greedy and hotter is even, to the last bit; float32 holds no more.
-_COLDEST, _HOTTEST = 1e-30, 1e30
+from collections.abc import Mapping
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Sampling:
     """How one row draws its tokens. The defaults are greedy.
+
+    What is set applies together, in the order of the attributes but for temperature,
+    which divides after penalties and bias and before the cuts, as in transformers.
 
     Attributes:
       temperature: Divides the logits; 0 takes the most probable token.
@@ -44,14 +18,24 @@ class Sampling:
       top_p: Draw among the most probable tokens that together have this mass; in
         (0, 1].
       min_p: Draw among tokens at least this probable relative to the best; in [0, 1].
+      repetition_penalty: Divides the positive logits of tokens that prompt or answer
+        have already, and multiplies the negative ones; above 0, 1 for none.
+      presence_penalty: Taken from the logits of tokens that the answer has already.
+      frequency_penalty: Taken as often as the answer has them.
+      logit_bias: Added to the logits of some tokens, by id.
 
-    Reference: Holtzman et al. 2020 (top-p); Nguyen et al. 2024 (min-p).
+    Reference: Holtzman et al. 2020 (top-p); Nguyen et al. 2024 (min-p); Keskar et al.
+    2019, "CTRL" (repetition); OpenAI's API (presence, frequency, bias).
     """
 
     temperature: float = 0.0
     top_k: int | None = None
     top_p: float = 1.0
     min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: Mapping[int, float] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
@@ -64,222 +48,51 @@ class Sampling:
             raise ValueError(f"top_p is {self.top_p}; it must lie in (0, 1].")
         if not 0 <= self.min_p <= 1:
             raise ValueError(f"min_p is {self.min_p}; it must lie in [0, 1].")
+        self._check_penalties()
 
+    def _check_penalties(self) -> None:
+        penalty = self.repetition_penalty
+        if not (math.isfinite(penalty) and penalty > 0):
+            raise ValueError(f"repetition_penalty is {penalty}; it must be above 0.")
+        for name in ("presence_penalty", "frequency_penalty"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name} is {getattr(self, name)}, not a number.")
+        for token_id, bias in self.logit_bias.items():
+            if math.isnan(bias) or bias == math.inf:
+                raise ValueError(
+                    f"logit_bias of token {token_id} is {bias}; it must be a number, "
+                    "or -inf to forbid the token."
+                )
 
-class SamplingArrays(NamedTuple):
-    """The sampling of each row of a batch, as arrays."""
-
-    temperature: Float[AnyArray, "B"]
-    top_k: Int[AnyArray, "B"]
-    top_p: Float[AnyArray, "B"]
-    min_p: Float[AnyArray, "B"]
-    seed: UInt32[AnyArray, "B"]
-
-
-def stack(samplings: Sequence[Sampling], seeds: Sequence[int]) -> SamplingArrays:
-    """Returns the samplings and seeds of the rows as arrays."""
-    no_limit = np.iinfo(np.int32).max
-    top_ks = [s.top_k or no_limit for s in samplings]
-    temperatures = [s.temperature for s in samplings]
-    return SamplingArrays(
-        temperature=np.array(
-            [min(t, _HOTTEST) if t > _COLDEST else 0.0 for t in temperatures],
-            np.float32,
-        ),
-        top_k=np.array([min(k, no_limit) for k in top_ks], np.int32),
-        top_p=np.array([s.top_p for s in samplings], np.float32),
-        min_p=np.array([s.min_p for s in samplings], np.float32),
-        seed=np.array([seed % 2**32 for seed in seeds], np.uint32),
-    )
-
-
-def next_tokens(
-    logits: Float[Array, "B V"],
-    sampling: SamplingArrays,
-    positions: Int[Array, "B"],
-) -> Int[Array, "B"]:
-    """Returns the next token of each row.
-
-    Args:
-      logits: Scores; -inf forbids a token.
-      sampling: How each row draws.
-      positions: The place that each token will take in its sequence. A draw depends on
-        the row's seed and this place alone, never on the rest of the batch.
-    """
-    draws, is_short = sampling.temperature > 0, needs_few(sampling)
-    best = _argmax(logits)
-
-    def few() -> Array:
-        return choose_among(
-            largest(logits, bias=jnp.zeros_like(logits[0]), capacity=SHORTLIST),
-            sampling,
-            positions,
+    @property
+    def changes_logits(self) -> bool:
+        """Whether tokens are chosen by other numbers than the model's own."""
+        penalties = self.repetition_penalty, self.presence_penalty
+        return (*penalties, self.frequency_penalty) != (1, 0, 0) or bool(
+            self.logit_bias
         )
 
-    # Rows that need few logits get the bits that they would get from a shortlist.
-    drawn = jax.lax.cond(jnp.any(draws & is_short), few, lambda: best)
-    drawn = jax.lax.cond(
-        jnp.any(~is_short),
-        lambda: jnp.where(is_short, drawn, _draw_tokens(logits, sampling, positions)),
-        lambda: drawn,
-    )
-    return jnp.where(draws, drawn, best)
+
+def Greedy() -> Sampling:  # noqa: N802
+    """The most probable token each time."""
+    return Sampling()
 
 
-def needs_few(sampling: SamplingArrays) -> Bool[AnyArray, "B"]:
-    """Returns which rows look at their largest logits only: see `num_wanted`."""
-    return (sampling.temperature == 0) | (sampling.top_k <= _FEW)
+def RandomSampling(*, temperature: float = 1.0) -> Sampling:  # noqa: N802
+    """Any token, as often as the model expects it."""
+    return Sampling(temperature=temperature)
 
 
-def num_wanted(sampling: SamplingArrays) -> Int[Array, "B"]:
-    """Returns how many of the largest logits such rows need."""
-    return jnp.where(sampling.temperature == 0, 1, jnp.minimum(sampling.top_k, _FEW))
+def TopkSampling(*, k: int = 64, temperature: float = 1.0) -> Sampling:  # noqa: N802
+    """One of the k most probable tokens."""
+    return Sampling(temperature=temperature, top_k=k)
 
 
-def choose_among(
-    few: Shortlist, sampling: SamplingArrays, positions: Int[Array, "B"]
-) -> Int[Array, "B"]:
-    """Returns the next token of each row that needs few logits, from these."""
-    draws = sampling.temperature > 0
-    best = _argmax(few.outputs)
-    place = jax.lax.cond(
-        jnp.any(draws),
-        lambda: jnp.where(draws, _draw_tokens(few.outputs, sampling, positions), best),
-        lambda: best,
-    )
-    return jnp.maximum(_pick(few.ids, place), 0)
+def TopPSampling(*, p: float = 0.95, temperature: float = 1.0) -> Sampling:  # noqa: N802
+    """One of the most probable tokens that together have the mass p."""
+    return Sampling(temperature=temperature, top_p=p)
 
 
-def _argmax(x_BV: Float[Array, "B V"]) -> Int[Array, "B"]:
-    """Returns the first largest entry: `jnp.argmax`, which is five times slower here."""
-    vocab_size = x_BV.shape[1]
-    index = jnp.arange(vocab_size, dtype=jnp.int32)[None, :]
-    is_largest = x_BV == jnp.max(x_BV, axis=1, keepdims=True)
-    return jnp.min(jnp.where(is_largest, index, vocab_size - 1), axis=1)
-
-
-def _draw_tokens(
-    logits: Float[Array, "B V"],
-    sampling: SamplingArrays,
-    positions: Int[Array, "B"],
-) -> Int[Array, "B"]:
-    # Greedy rows come along and are thrown away; any temperature does for them.
-    is_greedy = sampling.temperature == 0
-    temperature = jnp.where(is_greedy, 1.0, sampling.temperature)
-    # The largest becomes 0 before the division: a product with a large 1 / temperature
-    # that XLA fuses into the subtraction inside softmax overflows.
-    logits = logits - jnp.max(logits, axis=1, keepdims=True)
-    probs = keep_probable(jax.nn.softmax(logits / temperature[:, None]), sampling)
-    return _invert_cdf(probs, _uniform(sampling.seed, positions))
-
-
-def keep_probable(
-    probs: Float[Array, "B V"], sampling: SamplingArrays
-) -> Float[Array, "B V"]:
-    """Returns the probabilities with zero where top-k, top-p or min-p cut.
-
-    The kept ones are not normalised again. Tokens tied with the last kept one stay.
-    """
-    vocab_size = probs.shape[1]
-
-    def top_k(probs):
-        return _cut(probs, lambda kept: kept.sum(1) >= sampling.top_k)
-
-    def top_p(probs):
-        # Nucleus of what top-k left.
-        mass = sampling.top_p * probs.sum(1)
-        is_all = sampling.top_p >= 1  # rounding must not cut the tail of such a row
-        cut = _cut(probs, lambda kept: jnp.where(kept, probs, 0).sum(1) >= mass)
-        return jnp.where(is_all[:, None], probs, cut)
-
-    def same(probs):
-        return probs
-
-    probs = jax.lax.cond(jnp.any(sampling.top_k < vocab_size), top_k, same, probs)
-    probs = jax.lax.cond(jnp.any(sampling.top_p < 1), top_p, same, probs)
-    floor = sampling.min_p * probs.max(axis=1)
-    return jnp.where(probs >= floor[:, None], probs, 0)
-
-
-def _cut(
-    probs: Float[Array, "B V"], is_enough: Callable[[Array], Array]
-) -> Float[Array, "B V"]:
-    """Zeroes what lies below the largest threshold that still keeps enough.
-
-    Args:
-      probs: Non-negative numbers.
-      is_enough: For [B, V] marks of what is kept, says for each row if it is enough.
-        What is not enough at 0, which keeps all, is kept whole.
-    """
-    bits = jax.lax.bitcast_convert_type(probs, jnp.int32)
-
-    def halve(_, interval):
-        low, high = interval
-        middle = low + (high - low + 1) // 2
-        enough = is_enough(bits >= middle[:, None])
-        return jnp.where(enough, middle, low), jnp.where(enough, high, middle - 1)
-
-    interval = jnp.zeros_like(bits[:, 0]), bits.max(axis=1)
-    threshold, _ = jax.lax.fori_loop(0, 31, halve, interval)
-    return jnp.where(bits >= threshold[:, None], probs, 0)
-
-
-def _uniform(
-    seed: UInt32[AnyArray, "B"], positions: Int[Array, "B"]
-) -> Float[Array, "B"]:
-    """Returns a number in [0, 1) for each row, from its seed and position."""
-
-    def one(seed, position):
-        return jax.random.uniform(jax.random.fold_in(jax.random.key(seed), position))
-
-    return jax.vmap(one)(seed, positions)
-
-
-def _invert_cdf(
-    probs: Float[Array, "B V"], uniform: Float[Array, "B"]
-) -> Int[Array, "B"]:
-    """Returns the first token where the running sum passes `uniform` of the total."""
-    B, V = probs.shape
-    padded = jnp.pad(probs, ((0, 0), (0, -V % _BLOCK))).reshape(B, -1, _BLOCK)
-    block_sums = jnp.cumsum(padded.sum(axis=2), axis=1)
-    target = uniform * block_sums[:, -1]
-    block = _first_above(block_sums, target)
-    before = jnp.where(block > 0, _pick(block_sums, jnp.maximum(block - 1, 0)), 0.0)
-    inside = jnp.take_along_axis(padded, block[:, None, None], axis=1)[:, 0]
-    token = block * _BLOCK + _first_above(jnp.cumsum(inside, axis=1), target - before)
-    # Sums of blocks and of their parts may round apart and point at a token that was
-    # cut; the best token stands in, once in some ten million draws.
-    possible = (token < V) & (_pick(probs, jnp.minimum(token, V - 1)) > 0)
-    return jnp.where(possible, token, _argmax(probs))
-
-
-def _first_above(sums: Float[Array, "B n"], target: Float[Array, "B"]) -> Array:
-    last = sums.shape[1] - 1
-    return jnp.minimum(jnp.sum(sums <= target[:, None], axis=1, dtype=jnp.int32), last)
-
-
-def _pick(values: Num[Array, "B n"], index: Int[Array, "B"]) -> Num[Array, "B"]:
-    return jnp.take_along_axis(values, index[:, None], axis=1)[:, 0]
-
-
-class Logprobs(NamedTuple):
-    """Log-probabilities under the model, before temperature and cuts.
-
-    Attributes:
-      chosen: Of the chosen token.
-      top_ids: The most probable tokens, best first.
-      top: Theirs.
-    """
-
-    chosen: Float[Array, "B"]
-    top_ids: Int[Array, "B n"]
-    top: Float[Array, "B n"]
-
-
-def logprobs_of(
-    logits: Float[Array, "B V"], tokens: Int[Array, "B"], num_top: int
-) -> Logprobs:
-    """Returns the log-probabilities of the chosen and of the best tokens."""
-    total = jax.nn.logsumexp(logits, axis=1)
-    top, top_ids = jax.lax.top_k(logits, num_top)
-    return Logprobs(_pick(logits, tokens) - total, top_ids, top - total[:, None])
+def MinP(*, p: float = 0.05, temperature: float = 1.0) -> Sampling:  # noqa: N802
+    """One of the tokens that are at least p times as probable as the best."""
+    return Sampling(temperature=temperature, min_p=p)

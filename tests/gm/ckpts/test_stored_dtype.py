@@ -19,9 +19,9 @@ from gemma.gm.ckpts import (
     save_model,
 )
 from gemma.gm.nn import Transformer, gemma3_config
-from gemma.gm.text._decode import Choice, decode_step
+from gemma.gm.text._decode import decode_step
 from gemma.gm.text._prefill import feed_chunk
-from gemma.gm.text._sampling import Sampling, stack
+from gemma.gm.text._programs import choice_struct
 from gemma.gm.weights import flatten
 
 NARROW = [jnp.bfloat16, jnp.float16]
@@ -130,10 +130,9 @@ def shape(*dims, dtype=jnp.float32) -> jax.ShapeDtypeStruct:
 
 
 def lower_decode(batch, model, params, cache):
-    sampling = jax.eval_shape(lambda: stack([Sampling()] * batch, [0] * batch))
     tokens, active = shape(batch, dtype=jnp.int32), shape(batch, dtype=jnp.bool_)
-    choice = Choice(sampling, shape(MEDIUM.vocab_size), None)
-    return decode_step.lower(model, params, cache, tokens, active, choice)
+    rest = tokens, active, *choice_struct(batch, MEDIUM.vocab_size)
+    return decode_step.lower(model, params, cache, *rest)
 
 
 def lower_prefill(batch, model, params, cache):

@@ -35,15 +35,16 @@ def make_screen(weight):
     return kernels.make_screen(kernels.make_outline(arrays, weight.kind))
 
 
-def search(x, weight, *, bias=None, wanted=1, capacity=32, softcap=None):
+def search(x, weight, *, may_come=None, wanted=1, capacity=32, softcap=None):
     """Returns ids and outputs found, one array of each a row."""
     screen = make_screen(weight)
-    bias = jnp.zeros([weight.num_rows]) if bias is None else bias
+    if may_come is None:
+        may_come = np.ones([len(x), weight.num_rows], bool)
     found = kernels.shortlist(
         x,
         weight,
         screen,
-        bias=bias,
+        allowed=jnp.asarray(math.pack_bits(may_come)),
         wanted=jnp.full([len(x)], wanted, jnp.int32),
         capacity=capacity,
         softcap=softcap,
@@ -54,16 +55,17 @@ def search(x, weight, *, bias=None, wanted=1, capacity=32, softcap=None):
     return ids, outputs
 
 
-def assert_has_the_largest(x, weight, wanted, bias=None, softcap=None, **options):
+def assert_has_the_largest(x, weight, wanted, may_come=None, softcap=None, **options):
     full = np.asarray(kernels.quantized_matmul(x, weight)[0])
     ranks = (
         full
         if softcap is None
         else np.asarray(math.softcap(jnp.asarray(full), softcap))
     )
-    ranks = ranks if bias is None else ranks + np.asarray(bias)
+    if may_come is not None:
+        ranks = np.where(may_come, ranks, -np.inf)
     found_ids, found = search(
-        x, weight, wanted=wanted, bias=bias, softcap=softcap, **options
+        x, weight, wanted=wanted, may_come=may_come, softcap=softcap, **options
     )
     for row, (ids, outputs) in enumerate(zip(found_ids, found, strict=True)):
         best = np.argsort(-ranks[row], kind="stable")[:wanted]
@@ -100,23 +102,23 @@ def test_every_kind_of_weight_has_a_screen(kind):
 
 
 @needs_library
-def test_bias_and_softcap_take_part():
+def test_forbidden_outputs_and_softcap_take_part():
+    """Other outputs may come in each row."""
     x, weight = activations(3, 64), make_weight(700, 64)
-    bias = np.zeros(700, np.float32)
-    bias[::3] = -np.inf
-    bias[5] = 1000.0
-    assert_has_the_largest(x, weight, 5, bias=jnp.asarray(bias))
+    may_come = np.random.default_rng(3).random((3, 700)) < 0.3
+    assert_has_the_largest(x, weight, 5, may_come)
     x = x / 20  # not so large that the cap makes all alike
-    assert_has_the_largest(x, weight, 5, bias=jnp.asarray(bias), softcap=30.0)
+    assert_has_the_largest(x, weight, 5, may_come, softcap=30.0)
 
 
 @needs_library
-def test_forbidden_outputs_are_never_best():
-    x, weight = activations(1, 64), make_weight(100, 64)
-    bias = np.full(100, -np.inf, np.float32)
-    bias[42] = 0.0
-    ids, _ = search(x, weight, bias=jnp.asarray(bias))
-    assert 42 in ids[0]
+@pytest.mark.parametrize("only", [0, 15, 16, 31, 32, 42, 98, 99])
+def test_the_only_output_that_may_come_is_found(only):
+    x, weight = activations(2, 64), make_weight(100, 64)
+    may_come = np.arange(100)[None] == np.array([[only], [99 - only]])
+    ids, _ = search(x, weight, may_come=may_come)
+    assert only in ids[0]
+    assert 99 - only in ids[1]
 
 
 @needs_library
@@ -125,12 +127,13 @@ def test_the_bounds_hold_for_many_random_directions():
     """Two million bounds, a billion times more than may fail."""
     weight = make_weight(4096, 160)
     screen = make_screen(weight)
+    allowed = jnp.asarray(math.pack_bits(np.ones([8, 4096], bool)))
     search_once = jax.jit(
         lambda x, *arrays: kernels.shortlist(
             x,
             kernels.PackedWeight(*arrays, *weight[3:]),
             screen,
-            bias=jnp.zeros([4096]),
+            allowed=allowed,
             wanted=jnp.ones([8], jnp.int32),
             capacity=8,
         )
@@ -167,10 +170,12 @@ def test_zeros_and_activations_that_are_no_numbers():
 
 def test_the_reference_finds_the_same():
     outputs = jnp.asarray(np.random.default_rng(0).normal(size=(3, 200)), jnp.float32)
-    found = kernels.largest(outputs, bias=jnp.zeros([200]), capacity=16)
+    may_come = np.random.default_rng(1).random((3, 200)) < 0.5
+    found = kernels.largest(outputs, jnp.asarray(may_come), capacity=16)
     for row in range(3):
-        best = np.sort(np.argsort(-np.asarray(outputs[row]))[:16])
+        ranks = np.where(may_come[row], outputs[row], -np.inf)
+        best = np.sort(np.argsort(-ranks)[:16])
         np.testing.assert_array_equal(found.ids[row], best)
         np.testing.assert_array_equal(found.outputs[row], outputs[row][best])
-    few = kernels.largest(outputs[:, :5], bias=jnp.zeros([5]), capacity=8)
+    few = kernels.largest(outputs[:, :5], jnp.ones([3, 5], bool), capacity=8)
     assert few.ids[0].tolist() == [0, 1, 2, 3, 4, -1, -1, -1]

@@ -1,10 +1,10 @@
-"""The norm: one plus the weight, in float32, cast down last."""
+"""The norms: in float32, cast down last; that of Gemma adds one to its weight."""
 
 import jax.numpy as jnp
 import numpy as np
 from tolerances import assert_close
 
-from gemma.gm.math import rms_norm
+from gemma.gm.math import layer_norm, rms_norm
 
 
 def reference(x, scale, eps):
@@ -39,3 +39,34 @@ def test_the_weight_multiplies_before_rounding():
     llama = llama * (1 + scale)[None, :]
     assert np.mean(np.asarray(found) != expected) < 0.01
     assert np.mean(np.asarray(llama) != expected) > 0.1
+
+
+def layer_reference(x, scale, bias, eps):
+    x, scale, bias = np.float64(x), np.float64(scale), np.float64(bias)
+    spread = np.sqrt(x.var(axis=-1, keepdims=True) + eps)
+    return (x - x.mean(axis=-1, keepdims=True)) / spread * scale + bias
+
+
+def test_layer_norm_is_its_formula():
+    rng = np.random.default_rng(2)
+    x = (3 + rng.normal(size=(2, 3, 8))).astype(np.float32)
+    scale, bias = rng.normal(size=(2, 8)).astype(np.float32)
+    found = layer_norm(*map(jnp.asarray, (x, scale, bias)), eps=1e-2)
+    assert_close(found, layer_reference(x, scale, bias, 1e-2), law="formula")
+
+
+def test_layer_norm_of_equal_numbers_is_its_bias():
+    found = layer_norm(jnp.full((2, 4), 7.0), jnp.ones(4), jnp.arange(4.0), eps=1e-6)
+    assert_close(found, [[0, 1, 2, 3]] * 2, law="identical")
+
+
+def test_layer_norm_of_bfloat16_is_rounded_once():
+    rng = np.random.default_rng(3)
+    x, scale, bias = (
+        jnp.asarray(rng.normal(size=shape), jnp.bfloat16)
+        for shape in [(64, 16), (16,), (16,)]
+    )
+    expected = layer_reference(x, scale, bias, 1e-6).astype(np.float32)
+    found = layer_norm(x, scale, bias, eps=1e-6)
+    assert found.dtype == jnp.bfloat16
+    assert np.mean(np.asarray(found) != expected.astype(jnp.bfloat16)) < 0.01

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from gemma.gm.math import Keys, slot_positions
 from gemma.gm.nn import Transformer, gemma2_config
 from gemma.gm.nn._cache import NewTokens, write
-from gemma.gm.text._decode import Choice, decode_step
+from gemma.gm.text._decode import decode_step
 from gemma.gm.text._prefill import feed_chunk
-from gemma.gm.text._sampling import Sampling, stack
+from gemma.gm.text._programs import choice_struct
 
 counts = st.lists(st.integers(0, 7), max_size=8)
 
@@ -113,10 +113,9 @@ def shape(dims, dtype=jnp.float32):
 
 
 def compile_decode(model, params, cache):
-    sampling = jax.eval_shape(lambda: stack([Sampling()] * BATCH, [0] * BATCH))
     tokens, active = shape((BATCH,), jnp.int32), shape((BATCH,), jnp.bool_)
-    choice = Choice(sampling, shape((480,)), None)
-    return decode_step.lower(model, params, cache, tokens, active, choice).compile()
+    rest = tokens, active, *choice_struct(BATCH, 480)
+    return decode_step.lower(model, params, cache, *rest).compile()
 
 
 def compile_prefill(model, params, cache):

@@ -18,7 +18,7 @@ def keep(tiny_model, tmp_path, monkeypatch):
     """A function that returns a program for the cache of a tiny model."""
     monkeypatch.setattr(_programs.hub, "cache_dir", lambda: tmp_path)
     model = tiny_model("gemma2_gqa").model
-    return lambda: StoredProgram(b"here", init_cache, model, 1, 24, jnp.float32)
+    return lambda: StoredProgram(b"here", init_cache, model, 1, 24, 0, jnp.float32)
 
 
 def runs(program) -> bool:

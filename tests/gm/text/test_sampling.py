@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tolerances import assert_close
 
 from gemma.gm.text import Sampling
-from gemma.gm.text._sampling import keep_probable, logprobs_of, next_tokens, stack
+from gemma.gm.text._draw import keep_probable, logprobs_of, next_tokens, stack
 
 NUM_DRAWS = 20_000
 SMALL, LARGE = 12, 1300  # the draw goes by blocks of 512

@@ -1,0 +1,290 @@
+"""A conversation that grows."""
+
+import copy
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from gemma.gm.ckpts import Progress
+from gemma.gm.dialog import Conversation, Role, Turn
+from gemma.gm.nn import Transformer
+from gemma.gm.text._generation import Piece
+from gemma.gm.text._reading import Reading
+from gemma.gm.text._sampler import Sampler
+from gemma.gm.text._sampling import Sampling
+from gemma.gm.text._state import State
+from gemma.gm.text._stream import Stream
+from gemma.gm.text._tokenizer import Tokenizer
+from gemma.gm.typing import DType, Params
+
+GREEDY = Sampling()
+
+
+class ChatSampler:
+    """Talks with a model, turn by turn; what it says depends on what was said.
+
+    The model reads the conversation as if it was written down from scratch in each turn.
+    What the cache holds of it is not computed again, so a turn costs its own tokens.
+
+    Attributes:
+      turns: The conversation so far, without the system prompt.
+      system: The system prompt, or None.
+      multi_turn: Whether a turn follows the ones before.
+      last_state: Tokens, cache and logits after the last answer; None before it.
+
+    Example:
+      ```python
+      chat = gm.text.ChatSampler(model=model, params=params, multi_turn=True)
+      chat.chat("Write a poem about cats.")
+      chat.chat("And about dogs.")
+      ```
+    """
+
+    def __init__(
+        self,
+        *,
+        model: Transformer,
+        params: Params,
+        multi_turn: bool = False,
+        tokenizer: Tokenizer | None = None,
+        sampling: Sampling = GREEDY,
+        forbidden_tokens: Sequence[str | int] | None = None,
+        cache_length: int | None = 4096,
+        max_out_length: int = 2048,
+        drop_oldest: bool = False,
+        system: str | None = None,
+        turns: Sequence[Turn] = (),
+        last_state: State | None = None,
+        print_stream: bool | Callable[[str], object] = False,
+    ):
+        """Makes a conversation, by default an empty one.
+
+        Args:
+          model: The model.
+          params: Its params.
+          multi_turn: Whether a turn follows the ones before, or begins anew.
+          tokenizer: By default the one that lies beside the model's checkpoint.
+          sampling: How tokens are drawn; greedy by default.
+          forbidden_tokens: Ids, or strings of a single token, that are never drawn.
+          cache_length: The most tokens of all turns together.
+          max_out_length: The most tokens of one answer.
+          drop_oldest: When a turn does not fit the cache, forget the oldest turns, but
+            not the system prompt. Otherwise it is an error.
+          system: The system prompt.
+          turns: What was said before, to go on from.
+          last_state: What was computed before, by a sampler of the same params.
+          print_stream: Print answers as they are made; or a function to call with each
+            new text.
+
+        Raises:
+          ValueError: See `Sampler`; or the turns are no conversation.
+        """
+        self._sampler = Sampler(
+            model=model, params=params, tokenizer=tokenizer, cache_length=cache_length
+        )
+        self.multi_turn = multi_turn
+        self.system = system
+        self.turns = list(turns)
+        self.last_state = last_state
+        self._sampling = sampling
+        self._forbidden_tokens = tuple(forbidden_tokens or ())
+        self._max_out_length = max_out_length
+        self._drop_oldest = drop_oldest
+        self._print_stream = print_stream
+        if self.turns:
+            self._sampler.encode(self.conversation)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path | Reading | None = None,
+        *,
+        dtype: DType | None = None,
+        cache_length: int | None = None,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> "ChatSampler":
+        """Loads a model; see `Sampler.from_pretrained` for what is not said here.
+
+        Args:
+          name: A folder, a file or the name of a published model.
+          dtype: Dtype of the weights.
+          cache_length: The most tokens of all turns together.
+          progress: Called with the bytes of weights made so far and in all.
+          **options: Of the constructor.
+        """
+        sampler = Sampler.from_pretrained(
+            name, dtype=dtype, cache_length=cache_length, progress=progress
+        )
+        chat = cls(
+            model=sampler.model,
+            params=sampler.params,
+            tokenizer=sampler.tokenizer,
+            cache_length=sampler.cache_length,
+            **options,
+        )
+        chat._sampler = sampler  # whose programs are compiled
+        return chat
+
+    @property
+    def sampler(self) -> Sampler:
+        """What makes the answers."""
+        return self._sampler
+
+    @property
+    def conversation(self) -> Conversation:
+        """The system prompt, if any, and all turns. May be set."""
+        return self._with_system(self.turns)
+
+    @conversation.setter
+    def conversation(self, conversation: Conversation) -> None:
+        self._sampler.encode(conversation)
+        turns = list(conversation.turns)
+        is_led = bool(turns) and turns[0].role is Role.SYSTEM
+        self.system = turns.pop(0).text if is_led else None
+        self.turns = turns
+
+    def chat(
+        self,
+        prompt: str | Turn,
+        *,
+        print_stream: bool | Callable[[str], object] | None = None,
+        **options: Any,
+    ) -> str:
+        """Says something to the model; returns its answer.
+
+        Args:
+          prompt: What to say.
+          print_stream: If not None, instead of the constructor's.
+          **options: See `stream`.
+        """
+        show = _printer(self._print_stream if print_stream is None else print_stream)
+        texts = []
+        for piece in self.stream(prompt, **options):
+            show(piece.text)
+            texts.append(piece.text)
+        return "".join(texts)
+
+    def stream(
+        self,
+        prompt: str | Turn,
+        *,
+        sampling: Sampling | None = None,
+        max_new_tokens: int | None = None,
+        multi_turn: bool | None = None,
+        **options: Any,
+    ) -> Iterator[Piece]:
+        """Says something to the model; yields its answer as it is made.
+
+        Whoever stops before the end leaves the answer as it is then.
+
+        Args:
+          prompt: What to say.
+          sampling: If not None, instead of the constructor's.
+          max_new_tokens: The most tokens of the answer, `max_out_length` or less.
+          multi_turn: If not None, instead of the constructor's.
+          **options: Others of `Sampler.stream`: `rng`, `stop`, ...
+
+        Raises:
+          ValueError: An option is out of range, or the conversation does not fit the
+            cache. Raised by this call, which then has changed nothing.
+        """
+        turn = Turn.user(prompt) if isinstance(prompt, str) else prompt
+        goes_on = self.multi_turn if multi_turn is None else multi_turn
+        before = self.turns if goes_on else []
+        limit = self._answer_limit(max_new_tokens)
+        kept = self._fitting([*before, turn], limit if max_new_tokens else None)
+        stream = self._sampler.stream(
+            self._with_system(kept),
+            sampling=sampling or self._sampling,
+            max_new_tokens=limit,
+            forbidden_tokens=self._forbidden_tokens,
+            last_state=self.last_state,
+            return_state=True,
+            **options,
+        )
+        self.turns = kept[:-1]
+        return self._record(turn, stream)
+
+    def undo(self) -> Turn:
+        """Takes the last question and its answer back; returns the question."""
+        if not self.turns:
+            raise ValueError("There is no turn to take back.")
+        *self.turns, question, _ = self.turns
+        return question
+
+    def reset(self) -> None:
+        """Forgets all turns."""
+        self.turns, self.last_state = [], None
+
+    def fork(self) -> "ChatSampler":
+        """Returns a second conversation that begins like this one."""
+        other = copy.copy(self)
+        other.turns = list(self.turns)
+        return other
+
+    def _record(self, turn: Turn, stream: Stream) -> Iterator[Piece]:
+        """Yields an answer; adds what was said of it to the conversation."""
+        texts: list[str] = []
+        was_said = True
+        try:
+            for piece in stream:
+                texts.append(piece.text)
+                yield piece
+        except Exception:
+            was_said = False
+            raise
+        finally:  # at Ctrl-C too, and where nobody asks for the rest
+            if was_said:
+                self.turns += [turn, Turn.model("".join(texts))]
+            self.last_state = stream.state
+
+    def _answer_limit(self, max_new_tokens: int | None) -> int:
+        if max_new_tokens is not None and max_new_tokens > self._max_out_length:
+            raise ValueError(
+                f"max_new_tokens is {max_new_tokens:,} but max_out_length is "
+                f"{self._max_out_length:,}. Pass a larger max_out_length when you make "
+                "the ChatSampler."
+            )
+        return max_new_tokens or self._max_out_length
+
+    def _fitting(self, turns: list[Turn], num_new: int | None) -> list[Turn]:
+        """Returns the turns that fit the cache with an answer.
+
+        Args:
+          turns: The conversation, which ends in a question.
+          num_new: Tokens of the answer; if None, room for one is enough, or for a
+            quarter of the cache where turns are dropped anyway.
+        """
+        length = self._sampler.cache_length
+        num_tokens = len(self._sampler.encode(self._with_system(turns)))
+        if num_tokens < length:
+            return turns
+        if not self._drop_oldest:
+            raise ValueError(
+                f"The conversation has {num_tokens:,} tokens with this turn, but the "
+                f"cache holds {length:,} with the answer. Pass a larger cache_length or "
+                "drop_oldest=True, or call reset()."
+            )
+        wanted = min(num_new or length, length // 4)
+        while num_tokens + wanted > length and len(turns) > 1:
+            turns = turns[2:]
+            num_tokens = len(self._sampler.encode(self._with_system(turns)))
+        return turns
+
+    def _with_system(self, turns: Sequence[Turn]) -> Conversation:
+        system = [] if self.system is None else [Turn.system(self.system)]
+        return Conversation((*system, *turns))
+
+
+def _printer(print_stream: bool | Callable[[str], object]) -> Callable[[str], object]:
+    """Returns what shows a text as it is made."""
+    if callable(print_stream):
+        return print_stream
+    return _write if print_stream else lambda text: None
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

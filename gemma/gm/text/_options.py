@@ -1,0 +1,95 @@
+"""What people ask of answers: checked, and as arrays."""
+
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from gemma.gm.kernels import Screen
+from gemma.gm.math import pack_bits
+from gemma.gm.text._decode import Choice
+from gemma.gm.text._draw import needs_few, stack
+from gemma.gm.text._sampling import Sampling
+from gemma.gm.text._tokenizer import Tokenizer
+
+
+def make_choice(
+    samplings: Sequence[Sampling],
+    seeds: Sequence[int],
+    *,
+    tokenizer: Tokenizer,
+    vocab_size: int,
+    forbidden_tokens: Sequence[str | int],
+    screen: Screen | None,
+) -> Choice:
+    """Returns how the tokens of all rows are chosen.
+
+    Args:
+      samplings: How each row draws.
+      seeds: The seed of each row.
+      tokenizer: The tokenizer.
+      vocab_size: Rows of the embedding.
+      forbidden_tokens: Ids, or strings of a single token.
+      screen: The outline of the head; left out if a row needs more than it gives.
+    """
+    may_come = np.zeros([len(samplings), vocab_size], bool)
+    # Rows of the embedding beyond the vocabulary have no text.
+    may_come[:, : tokenizer.vocab_size] = True
+    may_come[:, token_ids("forbidden_tokens", forbidden_tokens, tokenizer)] = False
+    # Not jnp.asarray, which would compile a program for it.
+    arrays, allowed = stack(samplings, seeds), jax.device_put(pack_bits(may_come))
+    few = needs_few(arrays).all() and not any(s.changes_logits for s in samplings)
+    if few and screen is not None:
+        return Choice(arrays, allowed, None, screen)
+    bias = np.zeros([len(samplings), vocab_size], np.float32)
+    for row, sampling in zip(bias, samplings, strict=True):
+        ids = token_ids("logit_bias", list(sampling.logit_bias), tokenizer)
+        row[ids] = list(sampling.logit_bias.values())
+    return Choice(arrays, allowed, jax.device_put(bias), None)
+
+
+def token_ids(
+    name: str, tokens: Sequence[str | int], tokenizer: Tokenizer
+) -> list[int]:
+    """Returns the ids of tokens that are given by id or by text.
+
+    Raises:
+      ValueError: A string is no single token, or an id is outside the vocabulary.
+      TypeError: It is one string and not a list.
+    """
+    check_list(name, tokens)
+    ids = [tokenizer.id(token) if isinstance(token, str) else token for token in tokens]
+    for token_id in ids:
+        if not 0 <= token_id < tokenizer.vocab_size:
+            raise ValueError(
+                f"{name} has token {token_id}, outside the vocabulary of "
+                f"{tokenizer.vocab_size:,} tokens."
+            )
+    return ids
+
+
+def check_count(
+    name: str, value: int | None, *, at_least: int, at_most: int | None = None
+) -> None:
+    if value is None:
+        return
+    if value < at_least:
+        raise ValueError(f"{name} is {value}; it must be {at_least} or more.")
+    if at_most is not None and value > at_most:
+        raise ValueError(f"{name} is {value}; it must be {at_most:,} or less.")
+
+
+def check_list(name: str, strings: Sequence[str | int]) -> None:
+    """Refuses a single string, which would be taken for a list of its letters."""
+    if isinstance(strings, str):
+        raise TypeError(f"{name} is a string; pass a list: {name}=[{strings!r}].")
+
+
+def each_row(
+    sampling: Sampling | Sequence[Sampling], num_rows: int
+) -> Sequence[Sampling]:
+    if isinstance(sampling, Sampling):
+        return [sampling] * num_rows
+    if len(sampling) != num_rows:
+        raise ValueError(f"There are {num_rows} prompts and {len(sampling)} samplings.")
+    return sampling

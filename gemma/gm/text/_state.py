@@ -1,0 +1,105 @@
+"""What a sampler knows when an answer has ended, so that it can go on from there.
+
+A cache holds keys and values of tokens in their order, so it serves every text that
+begins with the same tokens: what two texts share is not computed again.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from gemma.gm.nn import Transformer, can_rewind
+from gemma.gm.typing import Cache, Params
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class State:
+    """The tokens of some rows, and the keys and values of these.
+
+    It never changes: samplers go on from a copy, so one state can be the beginning of
+    several answers.
+
+    Attributes:
+      model: The model.
+      params: Its params.
+      token_ids: Tokens of each row, prompt and answer.
+      cache: Keys and values of at least all of them but the last.
+      cache_length: The most tokens a row may have.
+    """
+
+    model: Transformer
+    params: Params
+    token_ids: tuple[tuple[int, ...], ...]
+    cache: Cache
+    cache_length: int
+
+    @functools.cached_property
+    def logits(self) -> Float[Array, "B V"]:
+        """Scores of what may follow the last token of each row."""
+        begin = np.array([len(ids) - 1 for ids in self.token_ids], np.int32)
+        last = np.array([[ids[-1]] for ids in self.token_ids], np.int32)
+        cache = self._cache_at(begin)
+        return _next_logits(self.model, self.params, cache, last)[0]
+
+    def shared_lengths(self, prompts: Sequence[Sequence[int]]) -> list[int]:
+        """Returns how many tokens of each prompt the cache holds already.
+
+        The last token of a prompt never counts: a decode step takes it.
+        """
+        written = np.asarray(self.cache["end"]).tolist()
+        rows = zip(prompts, self.token_ids, written, strict=True)
+        return [self._shared_length(*row) for row in rows]
+
+    def _shared_length(
+        self, prompt: Sequence[int], token_ids: Sequence[int], written: int
+    ) -> int:
+        length = min(shared_prefix(prompt, token_ids), written, len(prompt) - 1)
+        if can_rewind(self.model.config, self.cache, written=written, length=length):
+            return length
+        return 0
+
+    def cache_of(self, lengths: Sequence[int]) -> Cache:
+        """Returns a copy of the cache with so many tokens of each row."""
+        return self._cache_at(np.array(lengths, np.int32))
+
+    def _cache_at(self, end: np.ndarray) -> Cache:
+        return {**_copied(self.cache), "end": jax.device_put(end)}
+
+
+class SamplerOutput(NamedTuple):
+    """What `Sampler.sample` returns with `return_state`.
+
+    Attributes:
+      text: The answer, or a list of them.
+      state: From which other answers can go on.
+    """
+
+    text: str | list[str]
+    state: State | None
+
+
+def shared_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+    """Returns how many numbers two sequences begin with that are the same."""
+    length = min(len(a), len(b))
+    differs = np.asarray(a[:length]) != np.asarray(b[:length])
+    return int(np.argmax(differs)) if differs.any() else length
+
+
+@jax.jit
+def _copied(cache: Cache) -> Cache:
+    return jax.tree.map(jnp.copy, cache)
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
+def _next_logits(
+    model: Transformer, params: Params, cache: Cache, tokens: Array
+) -> tuple[Float[Array, "B V"], Cache | None]:
+    options = {"cache": cache, "last_only": True}
+    found = model.apply({"params": params}, tokens, **options)
+    return found.logits, found.cache  # in place of the one given

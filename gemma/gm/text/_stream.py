@@ -1,0 +1,190 @@
+"""Answers while they are made."""
+
+import dataclasses
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from gemma.gm.nn import Transformer
+from gemma.gm.text._cache_pool import CachePool
+from gemma.gm.text._decode import MAX_STEPS, MAX_STOP_IDS, Choice, Decoded
+from gemma.gm.text._draw import logprobs_of
+from gemma.gm.text._generation import GrowingRow, Piece, TokenLogprobs
+from gemma.gm.text._penalties import start_history
+from gemma.gm.text._prefill import prefill
+from gemma.gm.text._programs import Programs
+from gemma.gm.text._state import State
+from gemma.gm.typing import Cache, Params
+
+_logprobs_of = jax.jit(logprobs_of, static_argnames="num_top")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Runtime:
+    """What answers are made with.
+
+    Attributes:
+      model: The model.
+      params: Its params.
+      programs: Its programs for these rows.
+      caches: Where caches come from and go to.
+      cache_length: The most tokens of a row.
+    """
+
+    model: Transformer
+    params: Params
+    programs: Programs
+    caches: CachePool
+    cache_length: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Questions:
+    """What is asked: a prompt a row, and how its answer is made.
+
+    Attributes:
+      rows: The answers, which grow.
+      choice: How their tokens are chosen.
+      stop_ids: Tokens that end an answer.
+      num_logprobs: How many log-probabilities come with each token, if any.
+      last_state: What was computed before, if anything.
+    """
+
+    rows: list[GrowingRow]
+    choice: Choice
+    stop_ids: frozenset[int]
+    num_logprobs: int | None
+    last_state: State | None
+
+
+class Stream(Iterator[Piece]):
+    """Yields each token as it is made; it changes as one iterates.
+
+    Whoever stops before the end may close it, and can go on from its state.
+    """
+
+    def __init__(self, runtime: Runtime, questions: Questions, *, keeps_state: bool):
+        """Makes a stream; nothing is computed before the first piece is asked for.
+
+        Args:
+          runtime: What answers are made with.
+          questions: What is asked.
+          keeps_state: Whether `state` will be asked for; if not, the cache serves
+            another answer.
+        """
+        self._runtime = runtime
+        self._asked = questions
+        self._keeps_state = keeps_state
+        self._made: Decoded | None = None
+        self._pieces = self._run()
+
+    def __iter__(self) -> "Stream":
+        return self
+
+    def __next__(self) -> Piece:
+        return next(self._pieces)
+
+    def close(self) -> None:
+        """Ends it now."""
+        self._pieces.close()
+
+    @property
+    def state(self) -> State | None:
+        """What is known now; ends the stream. None if nothing was computed yet."""
+        if not self._keeps_state:
+            raise ValueError("This stream keeps no state: pass return_state=True.")
+        self.close()
+        if self._made is None or _is_lost(self._made.cache):
+            return None
+        return State(
+            self._runtime.model,
+            self._runtime.params,
+            tuple(tuple(row.token_ids) for row in self._asked.rows),
+            self._made.cache,
+            self._runtime.cache_length,
+        )
+
+    def _run(self) -> Generator[Piece, None, None]:
+        """Yields pieces until every row has ended."""
+        rows = self._asked.rows
+        if not rows:
+            return
+        decode = self._decoder()
+        last = np.array([row.token_ids[-1] for row in rows], np.int32)
+        # A token of the prompt ends nothing.
+        self._made = decode(self._filled_cache(), last, (), 1)
+        room = max(row.room for row in rows) - 1
+        while True:
+            made = self._made
+            if room > 0:
+                # Dispatched before the host looks at the tokens made: the device never
+                # waits for the host. At an early end, the last steps are for nothing.
+                num_steps = min(room, 1 if made.logits is not None else MAX_STEPS)
+                self._made = decode(
+                    made.cache, made.last, self._asked.stop_ids, num_steps
+                )
+                room -= num_steps
+            for tokens in np.asarray(made.tokens)[: int(made.num_steps)]:
+                yield from self._push(tokens, made)
+            if all(row.finish_reason is not None for row in rows):
+                if not self._keeps_state:
+                    self._runtime.caches.give(len(rows), self._made.cache)
+                return
+
+    def _filled_cache(self) -> Cache:
+        """Returns a cache with all tokens of the prompts but the last."""
+        rows, state, run = self._asked.rows, self._asked.last_state, self._runtime
+        prompts = [row.token_ids for row in rows]
+        if state is None:
+            cache = run.caches.take(len(rows), run.programs.init_cache)
+        else:
+            lengths = state.shared_lengths(prompts)
+            cache = state.cache_of(lengths)
+            prompts = [ids[n:] for ids, n in zip(prompts, lengths, strict=True)]
+        return prefill(run.params, cache, prompts, feed=run.programs.feed_chunk)
+
+    def _decoder(self) -> Callable[..., Decoded]:
+        rows, choice, run = self._asked.rows, self._asked.choice, self._runtime
+        history = None
+        if choice.screen is None:
+            vocab_size = run.model.config.vocab_size
+            history = start_history([row.token_ids for row in rows], vocab_size)
+
+        def decode(cache: Cache, last: Any, stops: Any, num_steps: int) -> Decoded:
+            stop_ids = np.full(MAX_STOP_IDS, -1, np.int32)
+            some = sorted(stops)[:MAX_STOP_IDS]
+            stop_ids[: len(some)] = some
+            active = np.array([row.finish_reason is None for row in rows])
+            made = self._made
+            said = history if made is None else made.history
+            arguments = run.params, cache, last, active, choice, said
+            return run.programs.decode_steps(*arguments, stop_ids, np.int32(num_steps))
+
+        return decode
+
+    def _push(self, tokens: np.ndarray, made: Decoded) -> Iterator[Piece]:
+        """Hands each row that goes on its token of one step."""
+        rows = self._asked.rows
+        logprobs: list[TokenLogprobs | None] = [None] * len(rows)
+        if self._asked.num_logprobs is not None:
+            logprobs = _host_logprobs(made, self._asked.num_logprobs)
+        for row, token_id, logprob in zip(rows, tokens, logprobs, strict=True):
+            if row.finish_reason is None:
+                yield row.push(int(token_id), logprob)
+
+
+def _is_lost(cache: Cache) -> bool:
+    """Returns whether the cache was given away: Ctrl-C may fall between two calls."""
+    return any(leaf.is_deleted() for leaf in jax.tree.leaves(cache))
+
+
+def _host_logprobs(decoded: Decoded, num_top: int) -> list[TokenLogprobs | None]:
+    found = jax.device_get(_logprobs_of(decoded.logits, decoded.last, num_top=num_top))
+    return [
+        TokenLogprobs(
+            float(chosen), tuple(zip(ids.tolist(), top.tolist(), strict=True))
+        )
+        for chosen, ids, top in zip(*found, strict=True)
+    ]
