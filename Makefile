@@ -69,14 +69,14 @@ format: $(VENV)/ready
 $(VENV)/ready: pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[demo,hub,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[demo,hub,constrained,mcp,dev]'
 	touch $@
 
 $(PARITY)/ready: pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv $(PARITY)
 	$(PARITY)/bin/python -m pip install --quiet --upgrade pip
 	$(PARITY)/bin/python -m pip install --quiet $(PEERS)
-	$(PARITY)/bin/python -m pip install --quiet --editable '.[demo,hub,dev]'
+	$(PARITY)/bin/python -m pip install --quiet --editable '.[demo,hub,constrained,mcp,dev]'
 	touch $@
 
 # Compiled here, for this machine's instructions: the wheels of others would be slower.

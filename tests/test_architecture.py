@@ -19,7 +19,14 @@ LONGER: dict[str, int] = {}
 
 BANNED = {"utils", "common", "helpers", "base", "core", "manager", "managers", "misc"}
 # Policy, protocol and text: none of them computes.
-WITHOUT_JAX = ["gm/dialog", "gm/hub", "cli/main.py", "cli/options.py", "cli/tokens.py"]
+WITHOUT_JAX = [
+    "gm/dialog",
+    "gm/hub",
+    "gm/tools",
+    "cli/main.py",
+    "cli/options.py",
+    "cli/tokens.py",
+]
 
 
 def name_of(path: Path) -> str:

@@ -1,12 +1,24 @@
 """The rooms of the house, each imported when it is first named.
 
-math · kernels · weights · peft · nn · ckpts · text · dialog · hub
+math · kernels · weights · peft · vision · nn · ckpts · text · dialog · tools · hub
 """
 
 import importlib
 from types import ModuleType
 
-_ROOMS = ("ckpts", "dialog", "hub", "kernels", "math", "nn", "peft", "text", "weights")
+_ROOMS = (
+    "ckpts",
+    "dialog",
+    "hub",
+    "kernels",
+    "math",
+    "nn",
+    "peft",
+    "text",
+    "tools",
+    "vision",
+    "weights",
+)
 
 
 def __getattr__(name: str) -> ModuleType:

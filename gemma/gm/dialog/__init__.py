@@ -8,15 +8,38 @@ from gemma.gm.dialog._conversation import (
     Text,
     Turn,
 )
+from gemma.gm.dialog._conversation_file import load_conversation, save_conversation
 from gemma.gm.dialog._formats import GEMMA1, GEMMA2, GEMMA3, Format, format_for
 from gemma.gm.dialog._parse import parse_answer
+from gemma.gm.dialog._placeholders import fill_placeholders
 from gemma.gm.dialog._render import Rendered, Segment, render
+from gemma.gm.dialog._tool_calls import (
+    ToolCall,
+    ToolCallError,
+    ToolResult,
+    parse_calls,
+    write_call,
+    write_results,
+)
+from gemma.gm.dialog._tool_declarations import Declared, declare_tools
+from gemma.gm.dialog._tool_format import (
+    FUNCTION_GEMMA,
+    GEMMA3_JSON,
+    GEMMA3_PYTHON,
+    GEMMA4,
+    ToolFormat,
+)
 
 __all__ = [
+    "FUNCTION_GEMMA",
     "GEMMA1",
     "GEMMA2",
     "GEMMA3",
+    "GEMMA3_JSON",
+    "GEMMA3_PYTHON",
+    "GEMMA4",
     "Conversation",
+    "Declared",
     "Format",
     "Image",
     "Part",
@@ -24,8 +47,19 @@ __all__ = [
     "Role",
     "Segment",
     "Text",
+    "ToolCall",
+    "ToolCallError",
+    "ToolFormat",
+    "ToolResult",
     "Turn",
+    "declare_tools",
+    "fill_placeholders",
     "format_for",
+    "load_conversation",
     "parse_answer",
+    "parse_calls",
     "render",
+    "save_conversation",
+    "write_call",
+    "write_results",
 ]

@@ -3,8 +3,8 @@
 They know nothing of control tokens or of the model that will read them.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self, TypeAlias
 
@@ -27,13 +27,20 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Something written."""
+    """Something written.
+
+    Attributes:
+        text: Its letters.
+        is_verbatim: Whether blanks at its ends are kept. Templates trim the items of a
+            message, but not what stands beside a placeholder inside of one.
+    """
 
     text: str
+    is_verbatim: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
-            raise TypeError(f"Text holds a str, not {_type_name(self.text)}.")
+            raise TypeError(f"Text holds a str, not {type_name(self.text)}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +71,15 @@ class Turn:
 
     def __post_init__(self) -> None:
         if not isinstance(self.role, Role):
-            raise TypeError(f"Turn.role is a Role, not {_type_name(self.role)}.")
+            raise TypeError(f"Turn.role is a Role, not {type_name(self.role)}.")
         if not isinstance(self.parts, tuple):
             raise TypeError(
-                f"Turn.parts is a tuple of Text and Image, not {_type_name(self.parts)}."
+                f"Turn.parts is a tuple of Text and Image, not {type_name(self.parts)}."
                 " Turn.user('...') makes one from strings."
             )
         for part in self.parts:
             if not isinstance(part, Text | Image):
-                raise TypeError(f"A part is Text or Image, not {_type_name(part)}.")
+                raise TypeError(f"A part is Text or Image, not {type_name(part)}.")
         # A model may answer with nothing; a person who says nothing made a mistake.
         if self.role is not Role.MODEL and all(part == Text("") for part in self.parts):
             raise ValueError(
@@ -115,12 +122,12 @@ class Conversation:
     def __post_init__(self) -> None:
         if not isinstance(self.turns, tuple):
             raise TypeError(
-                f"Conversation.turns is a tuple of Turn, not {_type_name(self.turns)}."
+                f"Conversation.turns is a tuple of Turn, not {type_name(self.turns)}."
                 " Conversation.from_messages([...]) reads a list of dicts."
             )
         for turn in self.turns:
             if not isinstance(turn, Turn):
-                raise TypeError(f"A conversation holds Turns, not {_type_name(turn)}.")
+                raise TypeError(f"A conversation holds Turns, not {type_name(turn)}.")
 
     def __add__(self, turn: Turn) -> "Conversation":
         if not isinstance(turn, Turn):
@@ -146,57 +153,50 @@ class Conversation:
         """
         if isinstance(messages, str | Mapping):
             raise TypeError(
-                f"Messages are a list of dicts, not {_type_name(messages)}."
+                f"Messages are a list of dicts, not {type_name(messages)}."
                 " For one question use Conversation((Turn.user('...'),))."
             )
-        return cls(tuple(_read_message(i, m) for i, m in enumerate(messages)))
+        # Here, because that file needs Turn.
+        from gemma.gm.dialog._messages import read_message
+
+        return cls(
+            tuple(
+                read_message(message, f"messages[{index}]")
+                for index, message in enumerate(messages)
+            )
+        )
+
+    def to_messages(
+        self, *, encode_image: Callable[[object], str] | None = None
+    ) -> list[dict[str, Any]]:
+        """Returns what `from_messages` reads, in types that JSON has.
+
+        The model is called `assistant`, so that other programs read it too. Images that
+        are bytes of a PNG, JPEG, GIF or WebP file become `data:` URLs.
+
+        Args:
+            encode_image: Returns a path or URL for an image in another form, such as an
+                array.
+
+        Raises:
+            TypeError: An image is in another form, and there is no `encode_image`.
+
+        Example:
+            >>> (Conversation() + Turn.model("Hello!")).to_messages()
+            [{'role': 'assistant', 'content': 'Hello!'}]
+        """
+        from gemma.gm.dialog._messages import write_message
+
+        return [
+            write_message(turn, f"messages[{index}]", encode_image)
+            for index, turn in enumerate(self.turns)
+        ]
+
+
+def type_name(value: object) -> str:
+    """Returns what an error calls a value of the wrong type."""
+    return type(value).__name__
 
 
 def _as_parts(content: tuple[str | Part, ...]) -> tuple[Part, ...]:
     return tuple(Text(item) if isinstance(item, str) else item for item in content)
-
-
-def _read_message(index: int, message: Mapping[str, Any]) -> Turn:
-    where = f"messages[{index}]"
-    if not isinstance(message, Mapping):
-        raise TypeError(f"{where} is {_type_name(message)}; a message is a dict.")
-    for key in ("role", "content"):
-        if key not in message:
-            raise ValueError(f"{where} has no {key!r}. A message has role and content.")
-    # Other programs write keys they do not use as None or []: nothing is lost with those.
-    for key in message.keys() - {"role", "content"}:
-        if message[key]:
-            raise ValueError(f"{where} has {key!r}, which is not supported: remove it.")
-    try:
-        return Turn(Role(message["role"]), _read_content(message["content"]))
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{where}: {error}") from None
-
-
-def _read_content(content: object) -> tuple[Part, ...]:
-    if isinstance(content, str):
-        return (Text(content),)
-    if isinstance(content, list | tuple):
-        return tuple(_read_item(item) for item in content)
-    raise TypeError(f"Content is a str or a list of items, not {_type_name(content)}.")
-
-
-def _read_item(item: object) -> Part:
-    if not isinstance(item, Mapping):
-        raise TypeError(f"An item of content is a dict, not {_type_name(item)}.")
-    match item:
-        case {"type": "text", "text": text}:
-            return Text(text)
-        case {"type": "image_url", "image_url": {"url": url}}:
-            return Image(url)
-        case {"type": "image"}:
-            keys = ("image", "url", "path", "base64")
-            return Image(next((item[key] for key in keys if key in item), None))
-    raise ValueError(
-        f"Cannot read the item {dict(item)!r}. Items are"
-        " {'type': 'text', 'text': ...} or {'type': 'image', 'image': ...}."
-    )
-
-
-def _type_name(value: object) -> str:
-    return type(value).__name__

@@ -19,7 +19,9 @@ class Format:
         user_name: The name written for the user.
         model_name: The name written for the model.
         has_system: Whether a system text may stand before the first user turn.
-        image_placeholder: The tag written where an image stands; empty if none may.
+        image_placeholder: The tag written where an image stands, which also opens it;
+            empty if none may.
+        end_of_image: The tag that closes it.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Format:
     model_name: str = "model"
     has_system: bool = False
     image_placeholder: str = ""
+    end_of_image: str = ""
 
 
 GEMMA1 = Format(name="Gemma 1")
@@ -39,6 +42,7 @@ GEMMA3 = replace(
     name="Gemma 3",
     has_system=True,
     image_placeholder="<start_of_image>",
+    end_of_image="<end_of_image>",
 )
 
 _FORMATS = {"gemma": GEMMA1, "gemma2": GEMMA2, "gemma3": GEMMA3}

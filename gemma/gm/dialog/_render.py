@@ -128,7 +128,8 @@ def _turn_segments(turn: Turn, system: str, format: Format) -> Iterator[Segment]
 
 def _part_segment(part: Part, role: Role, format: Format) -> Segment:
     if isinstance(part, Text):
-        return Segment(part.text.strip(), is_control=False, role=role)
+        text = part.text if part.is_verbatim else part.text.strip()
+        return Segment(text, is_control=False, role=role)
     if not format.image_placeholder:
         raise ValueError(f"{format.name} does not read images: this one has text only.")
     return Segment(format.image_placeholder, is_control=True, role=role)
