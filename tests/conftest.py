@@ -31,6 +31,7 @@ jaxtyping.install_import_hook(
         "gemma.gm.text._prefill",
         "gemma.gm.text._draw",
         "gemma.gm.text._penalties",
+        "gemma.gm.vision",
         "gemma.gm.weights",
     ],
     # An int is a float, as PEP 484 has it.

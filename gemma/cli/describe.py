@@ -115,13 +115,23 @@ def _describe(name: str | None) -> Description:
     specs = Transformer(config).specs()
     total = num_params(specs)
     embedding = num_params({"embedder": specs["embedder"]})
+    # Eyes are not packed: they stay as published, in 16 bits.
+    eyes = num_params({"vision": specs.get("vision", {})})
     lengths = [n for n in _CONTEXTS if n < config.max_positions]
     return Description(
         model=name,
         config=_sizes(config),
-        parameters={"total": total, "embedding": embedding, "rest": total - embedding},
+        parameters={
+            "total": total,
+            "embedding": embedding,
+            "vision": eyes,
+            "rest": total - embedding - eyes,
+        },
         disk=disk,
-        weights_bytes={d: int(total * size) for d, size in _WEIGHT_BYTES.items()},
+        weights_bytes={
+            dtype: int((total - eyes) * size + eyes * max(size, 2))
+            for dtype, size in _WEIGHT_BYTES.items()
+        },
         cache_bytes={
             length: {
                 dtype: config.cache_bytes(length=length, itemsize=itemsize)
@@ -151,6 +161,7 @@ def _sizes(config: "TransformerConfig") -> dict[str, Any]:
         "final_softcap": config.final_softcap,
         "rope": {kind: _rope(layer) for kind, layer in sorted(by_type.items())},
         "max_positions": config.max_positions,
+        "vision": config.vision and dataclasses.asdict(config.vision),
     }
 
 
@@ -204,15 +215,30 @@ def _size_rows(config: dict[str, Any]) -> list[tuple[str, str]]:
         ("Softcaps", _softcaps(config["attn_softcap"], config["final_softcap"])),
         ("RoPE", " and ".join(itertools.starmap(_rope_words, config["rope"].items()))),
         ("Context", f"{config['max_positions']:,} tokens"),
+        ("Eyes", _eyes_words(config["vision"])),
     ]
+
+
+def _eyes_words(vision: dict[str, Any] | None) -> str:
+    if vision is None:
+        return "none"
+    side = vision["image_size"]
+    return f"{side} x {side} pixels become {vision['tokens_per_image']} tokens"
 
 
 def _storage_rows(description: Description) -> list[tuple[str, str]]:
     count, disk = description.parameters, description.disk
     rows = [
         ("Parameters", f"{count['total']:,}"),
-        ("  embedding", f"{count['embedding']:,}"),
-        ("  the rest", f"{count['rest']:,}"),
+        *(
+            (f"  {words}", f"{count[part]:,}")
+            for part, words in (
+                ("embedding", "embedding"),
+                ("vision", "eyes"),
+                ("rest", "the rest"),
+            )
+            if count[part]
+        ),
     ]
     if disk is not None:
         rows.append(("On disk", storage_words(disk, count["total"])))

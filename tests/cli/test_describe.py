@@ -26,6 +26,7 @@ def test_a_name_of_the_catalog_needs_no_checkpoint(described):
     assert found["parameters"] == {
         "total": 268_098_176,
         "embedding": 167_772_160,
+        "vision": 0,
         "rest": 100_326_016,
     }
     assert found["weights_bytes"] == {
@@ -80,8 +81,9 @@ def test_sizes_are_those_of_the_config(described, name):
         ("Gemma1_2B", "Window\tnone"),
         ("Gemma2_2B", "Softcaps\t50 attention, 30 logits"),
         ("Gemma3_4B", "RoPE\t1,000,000 global (stretched by 8) and 10,000 local"),
-        ("Gemma3_4B", "bfloat16\t2\t7.76 GB"),
-        ("Gemma3_4B", "int4\t0.5\tabout 1.94 GB"),
+        ("Gemma3_4B", "Eyes\t896 x 896 pixels become 256 tokens"),
+        ("Gemma3_4B", "bfloat16\t2\t8.60 GB"),
+        ("Gemma3_4B", "int4\t0.5\tabout 2.78 GB"),
     ],
 )
 def test_a_pipe_gets_plain_lines(gemma, name, line):

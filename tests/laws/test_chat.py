@@ -9,6 +9,7 @@ from tolerances import assert_close
 
 from gemma.gm.dialog import Conversation, Turn
 from gemma.gm.text import ChatSampler, Sampler, Sampling
+from gemma.gm.text._prompts import EncodedPrompt
 
 QUESTIONS = [
     "The rain is on the roof",
@@ -173,8 +174,7 @@ def test_text_goes_on_from_a_state(tiny_sampler):
     )
     state = sampler.sample(first, max_new_tokens=2, return_state=True).state
     begun = dataclasses.replace(
-        state,
-        token_ids=tuple(tuple(sampler.encode(text)) for text in first),
+        state, prompts=tuple(EncodedPrompt(sampler.encode(text)) for text in first)
     )
     parts = sampler.generate([[20, 30]] * 3, max_new_tokens=8, last_state=begun)
     assert parts == whole

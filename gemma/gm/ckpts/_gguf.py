@@ -225,8 +225,20 @@ def find_gguf(path: Path) -> Path | None:
     """Returns the GGUF file that a path is, or that a folder of no other kind holds."""
     if path.is_file():
         return path if path.suffix == ".gguf" else None
-    files = [] if (path / "config.json").exists() else sorted(path.glob("*.gguf"))
+    if (path / "config.json").exists():
+        return None
+    files = [file for file in sorted(path.glob("*.gguf")) if not _is_mmproj(file)]
     return files[0] if len(files) == 1 else None
+
+
+def find_mmproj(path: Path) -> Path | None:
+    """Returns the file with the eyes of a GGUF model, the first of several beside it."""
+    files = (file for file in sorted(path.parent.glob("*.gguf")) if _is_mmproj(file))
+    return next(files, None)
+
+
+def _is_mmproj(path: Path) -> bool:
+    return "mmproj" in path.name.lower()
 
 
 def read_gguf_metadata(path: Path) -> Mapping[str, Any]:

@@ -13,7 +13,8 @@ import numpy as np
 
 from gemma.gm import kernels, peft
 from gemma.gm.ckpts._errors import CheckpointError
-from gemma.gm.ckpts._gguf import GgufFile, find_gguf
+from gemma.gm.ckpts._gguf import GgufFile, find_gguf, find_mmproj
+from gemma.gm.ckpts._joined_tensors import JoinedTensors
 from gemma.gm.ckpts._names import Entry
 from gemma.gm.ckpts._names_gguf import config_from_metadata, names_gguf
 from gemma.gm.ckpts._names_huggingface import (
@@ -21,6 +22,7 @@ from gemma.gm.ckpts._names_huggingface import (
     is_extra,
     names_huggingface,
 )
+from gemma.gm.ckpts._names_vision import vision_from_metadata, vision_names_gguf
 from gemma.gm.ckpts._quantization_config import packed_from_json
 from gemma.gm.ckpts._safetensors import SafetensorsFolder
 from gemma.gm.ckpts._tensors import TensorReader
@@ -104,8 +106,10 @@ class Checkpoint:
         for ours, spec in flatten(self.model.specs()).items():
             structs[ours] = self._packed_struct(ours, spec, dtype)
             if structs[ours] is None:
-                stored = self._stored_dtype(ours, spec) if dtype == AS_STORED else plain
-                structs[ours] = jax.ShapeDtypeStruct(spec.shape, stored)
+                # What the methods of peft leave alone is held as it is stored.
+                is_kept = isinstance(dtype, str) and dtype in (AS_STORED, *peft.KINDS)
+                kept = self._stored_dtype(ours, spec) if is_kept else plain
+                structs[ours] = jax.ShapeDtypeStruct(spec.shape, kept)
         return unflatten(structs)
 
     def _stored_dtype(self, ours: str, spec: ParamSpec) -> DType:
@@ -126,28 +130,31 @@ class Checkpoint:
         return kind and quantized_struct(kind, spec.shape, entry.num_out_axes)
 
 
-def open_checkpoint(path: Path | str | GgufFile) -> Checkpoint:
+def open_checkpoint(
+    path: Path | str | GgufFile, *, text_only: bool = False
+) -> Checkpoint:
     """Opens a Hugging Face folder or a GGUF file.
 
     Args:
       path: A folder with config.json and .safetensors files, a folder with one .gguf
-        file, or a .gguf file, which may already be open.
+        file, or a .gguf file, which may already be open. The eyes of a GGUF model are
+        looked for beside it, in an mmproj file.
+      text_only: Leave the eyes of a model out.
 
     Raises:
       CheckpointError: What it holds is not a Gemma checkpoint that can be read.
       FileNotFoundError: There is nothing at the path.
     """
     if isinstance(path, GgufFile):
-        config = config_from_metadata(path.metadata, path.path)
-        return Checkpoint(path.path, config, path, names_gguf(config))
+        return _open_gguf(path, text_only)
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"There is no checkpoint at {path}.")
     if gguf := find_gguf(path):
-        return open_checkpoint(GgufFile(gguf))
+        return _open_gguf(GgufFile(gguf), text_only)
     folder = path.parent if path.suffix == ".safetensors" else path
     if (folder / "config.json").exists():
-        return _open_huggingface(folder)
+        return _open_huggingface(folder, text_only)
     if path.is_file():
         raise CheckpointError(
             f"{path} is not a checkpoint: a .gguf file or a folder with config.json and "
@@ -160,7 +167,20 @@ def open_checkpoint(path: Path | str | GgufFile) -> Checkpoint:
     )
 
 
-def _open_huggingface(path: Path) -> Checkpoint:
+def _open_gguf(file: GgufFile, text_only: bool) -> Checkpoint:
+    config = config_from_metadata(file.metadata, file.path)
+    names, tensors = names_gguf(config), file
+    eyes = None if text_only or config.family != "gemma3" else find_mmproj(file.path)
+    if eyes is not None:
+        eyes = GgufFile(eyes)
+        vision = vision_from_metadata(eyes.metadata, eyes.path)
+        config = dataclasses.replace(config, vision=vision)
+        names |= vision_names_gguf(vision, eyes.shapes)
+        tensors = JoinedTensors(file, eyes)
+    return Checkpoint(file.path, config, tensors, names)
+
+
+def _open_huggingface(path: Path, text_only: bool) -> Checkpoint:
     try:
         stated = json.loads((path / "config.json").read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -168,6 +188,8 @@ def _open_huggingface(path: Path) -> Checkpoint:
     if not isinstance(stated, dict):
         raise CheckpointError(f"{path / 'config.json'} does not hold a JSON object.")
     config = config_from_json(stated, path / "config.json")
+    if text_only:
+        config = dataclasses.replace(config, vision=None)
     files = SafetensorsFolder(path, packed_from_json(stated, path / "config.json"))
     return Checkpoint(path, config, files, names_huggingface(config, files.shapes))
 
@@ -248,7 +270,7 @@ def _read_weight(
         value = value.astype(struct.dtype)
     else:
         value = tensors.read(entry.name, struct.dtype)
-    return value.reshape(struct.shape)
+    return entry.from_theirs(value, struct.shape)
 
 
 def _num_bytes(struct: jax.ShapeDtypeStruct | QuantizedArray) -> int:
@@ -275,7 +297,7 @@ def _check(checkpoint: Checkpoint, specs: Mapping[str, ParamSpec]) -> None:
             )
     known = {entry.name for entry in checkpoint.names.values()}
     for name in shapes:
-        if name not in known and not is_extra(name):
+        if name not in known and not is_extra(name, checkpoint.config):
             raise CheckpointError(
                 f"{tensors.file_of(name)} holds tensor {name!r}, which is no part of "
                 f"a {checkpoint.config.family} of {checkpoint.config.num_layers} "

@@ -1,12 +1,24 @@
 """What a name table says: which tensor of a file is which of our weights."""
 
 import dataclasses
+import enum
 import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 # Far above any model's, and far below what fills the memory with configs.
 _MAX_LAYERS, _MAX_SIZE = 1000, 2**30
+
+
+class Layout(enum.Enum):
+    """How a weight lies in somebody else's file."""
+
+    MATRIX = "matrix"  # all outputs, all inputs
+    TRANSPOSED = "transposed"  # the same the other way around
+    FLAT = "flat"  # one axis
+    SAME = "same"  # as ours
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -18,18 +30,36 @@ class Entry:
       num_out_axes: How many of our axes their first axis holds: 2 for our `(N, H, D)`
         stored as `[N * H, D]`.
       offset: What to add to their numbers to get ours.
+      layout: How it lies there.
     """
 
     name: str
     num_out_axes: int = 1
     offset: float = 0.0
+    layout: Layout = Layout.MATRIX
 
     def their_shape(self, ours: tuple[int, ...]) -> tuple[int, ...]:
         """Returns the shape that the tensor must have in the file."""
-        if len(ours) == 1:
+        if len(ours) == 1 or self.layout is Layout.SAME:
             return ours
+        if self.layout is Layout.FLAT:
+            return (math.prod(ours),)
         outs, ins = ours[: self.num_out_axes], ours[self.num_out_axes :]
-        return math.prod(outs), math.prod(ins)
+        shape = math.prod(outs), math.prod(ins)
+        return shape[::-1] if self.layout is Layout.TRANSPOSED else shape
+
+    def from_theirs(self, tensor: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """Returns our weight of a tensor."""
+        if self.layout is Layout.TRANSPOSED:
+            tensor = np.ascontiguousarray(tensor.T)
+        return tensor.reshape(shape)
+
+    def to_theirs(self, weight: np.ndarray) -> np.ndarray:
+        """Returns their tensor of a weight, without the offset."""
+        shape = self.their_shape(weight.shape)
+        if self.layout is Layout.TRANSPOSED:
+            return np.ascontiguousarray(weight.reshape(shape[::-1]).T)
+        return weight.reshape(shape)
 
 
 def check_sizes(sizes: Mapping[str, Any]) -> None:
@@ -49,3 +79,8 @@ def check_sizes(sizes: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"{name} is {size!r}; it must be a whole number from 1 to {limit:,}."
             )
+
+
+def short_decimal(value: float) -> float:
+    """Returns the decimal that a float32 was written from: 1e-6, not 9.99999997e-7."""
+    return float(f"{value:.6g}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from gemma.gm.ckpts._errors import CheckpointError
 from gemma.gm.ckpts._gguf import EMBEDDING
-from gemma.gm.ckpts._names import Entry, check_sizes
+from gemma.gm.ckpts._names import Entry, check_sizes, short_decimal
 from gemma.gm.nn import (
     RopeConfig,
     TransformerConfig,
@@ -88,7 +88,7 @@ def config_from_metadata(
             "head_dim": get("attention.key_length"),
             "vocab_size": len(metadata["tokenizer.ggml.tokens"]),
             "max_positions": get("context_length"),
-            "norm_eps": _short(get("attention.layer_norm_rms_epsilon", 1e-6)),
+            "norm_eps": short_decimal(get("attention.layer_norm_rms_epsilon", 1e-6)),
         }
         check_sizes(sizes)
         return _BUILD[family](get, sizes)
@@ -133,8 +133,3 @@ def _query_scalar(sizes: Mapping[str, Any], *, large: int) -> float:
     if sizes["num_layers"] == large:
         return sizes["embed_dim"] / sizes["num_heads"]
     return sizes["head_dim"]
-
-
-def _short(value: float) -> float:
-    """Returns the decimal that a float32 was written from: 1e-6, not 9.99999997e-7."""
-    return float(f"{value:.6g}")

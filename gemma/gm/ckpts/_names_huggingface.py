@@ -4,11 +4,19 @@ Configs of transformers 4 (flat `rope_theta`, as on the Hub) and 5 (nested
 `rope_parameters`) are read; what is written can be read by both.
 """
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gemma.gm.ckpts._errors import CheckpointError
 from gemma.gm.ckpts._names import Entry, check_sizes
+from gemma.gm.ckpts._names_vision import (
+    is_of_eyes,
+    is_unused_by_eyes,
+    vision_from_json,
+    vision_names_huggingface,
+    vision_to_json,
+)
 from gemma.gm.nn import (
     AttentionType,
     RopeConfig,
@@ -17,6 +25,7 @@ from gemma.gm.nn import (
     gemma2_config,
     gemma3_config,
 )
+from gemma.gm.vision import VisionConfig
 from gemma.gm.weights import num_out_axes
 
 _MODEL_TYPES = {"gemma": "gemma", "gemma2": "gemma2", "gemma3_text": "gemma3"}
@@ -79,12 +88,8 @@ _LAYER["gemma3"] = _LAYER["gemma2"] | {
 # Where the text decoder stands: alone, in a multimodal model of transformers 5, in
 # one of transformers 4.
 _PREFIXES = ("model.", "model.language_model.", "language_model.model.")
-# The eyes of Gemma 3, the tied head, and buffers that old files carry.
-_NOT_TEXT = (
-    "vision_tower.", "multi_modal_projector.",
-    "model.vision_tower.", "model.multi_modal_projector.",
-    "lm_head.weight", "language_model.lm_head.weight",
-)  # fmt: skip
+# The tied head, and a buffer that old files carry.
+_HEADS = ("lm_head.weight", "language_model.lm_head.weight")
 _BUFFER = "rotary_emb.inv_freq"
 
 
@@ -94,7 +99,8 @@ def names_huggingface(
     """Returns `{our path: entry}` for the prefix that the tensors present have."""
     present = set(present)
     spelled = (p for p in _PREFIXES if f"{p}embed_tokens.weight" in present)
-    prefix = next(spelled, _PREFIXES[0])
+    # With eyes we write as the published checkpoints do, which all versions read.
+    prefix = next(spelled, _PREFIXES[0 if config.vision is None else 2])
     names = {
         "embedder/input_embedding": Entry(f"{prefix}embed_tokens.weight"),
         "final_norm": Entry(f"{prefix}norm.weight"),
@@ -103,12 +109,16 @@ def names_huggingface(
         for ours, entry in _LAYER[config.family].items():
             theirs = f"{prefix}layers.{i}.{entry.name}"
             names[f"layer_{i}/{ours}"] = Entry(theirs, num_out_axes(ours))
+    if config.vision is not None:
+        names |= vision_names_huggingface(config.vision, present)
     return names
 
 
-def is_extra(name: str) -> bool:
-    """Whether a tensor is known and not a weight of the text decoder."""
-    return name.startswith(_NOT_TEXT) or name.endswith(_BUFFER)
+def is_extra(name: str, config: TransformerConfig) -> bool:
+    """Whether a tensor is known and not a weight of the model."""
+    if name in _HEADS or name.endswith(_BUFFER):
+        return True
+    return is_unused_by_eyes(name) or (config.vision is None and is_of_eyes(name))
 
 
 def config_from_json(stated: Mapping[str, Any], where: object) -> TransformerConfig:
@@ -118,7 +128,7 @@ def config_from_json(stated: Mapping[str, Any], where: object) -> TransformerCon
       stated: The JSON object.
       where: The file, for error messages.
     """
-    model_type = stated.get("model_type")
+    model_type, whole = stated.get("model_type"), stated
     if model_type == "gemma3":
         text = stated.get("text_config", {})
         if not isinstance(text, Mapping):
@@ -146,9 +156,21 @@ def config_from_json(stated: Mapping[str, Any], where: object) -> TransformerCon
     }
     try:
         check_sizes(sizes)
-        return _BUILD[model_type](fields, sizes)
+        config = _BUILD[model_type](fields, sizes)
+        return dataclasses.replace(config, vision=_vision(whole))
     except (AttributeError, TypeError, KeyError, ValueError) as error:
         raise CheckpointError(f"{where} does not describe a Gemma: {error}") from None
+
+
+def _vision(stated: Mapping[str, Any]) -> VisionConfig | None:
+    """Reads the eyes of a multimodal config."""
+    if stated["model_type"] != "gemma3" or stated.get("vision_config") is None:
+        return None
+    return vision_from_json(
+        stated["vision_config"],
+        tokens_per_image=stated.get("mm_tokens_per_image", 256),
+        soft_token=stated.get("image_token_index", 262_144),
+    )
 
 
 def _gemma1(fields: Mapping[str, Any], sizes: dict[str, Any]) -> TransformerConfig:
@@ -235,6 +257,25 @@ def _refuse_unknown(fields: Mapping[str, Any], where: object) -> None:
 
 def config_to_json(config: TransformerConfig, dtype: str) -> dict[str, Any]:
     """Returns the config.json of a config, for transformers 4 and 5."""
+    text = _text_to_json(config, dtype)
+    if config.vision is None:
+        return text
+    return {
+        "architectures": ["Gemma3ForConditionalGeneration"],
+        "model_type": "gemma3",
+        "dtype": dtype,
+        "text_config": text,
+        "vision_config": vision_to_json(config.vision),
+        "mm_tokens_per_image": config.vision.tokens_per_image,
+        "boi_token_index": 255_999,
+        "eoi_token_index": 256_000,
+        "image_token_index": config.vision.soft_token,
+        "tie_word_embeddings": True,
+        "eos_token_id": [1, 106],
+    }
+
+
+def _text_to_json(config: TransformerConfig, dtype: str) -> dict[str, Any]:
     first = config.layers[0]
     model_type = "gemma3_text" if config.family == "gemma3" else config.family
     classes = {"gemma": "Gemma", "gemma2": "Gemma2", "gemma3": "Gemma3"}

@@ -1,10 +1,11 @@
 """A model and its params become a checkpoint on disk."""
 
+import functools
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -81,8 +82,8 @@ class _Tensor(NamedTuple):
     """One tensor to write."""
 
     weight: jax.Array | QuantizedArray | np.ndarray
-    shape: tuple[int, ...]
     dtype: np.dtype
+    lay: Callable[[np.ndarray], np.ndarray]  # as it lies in the file
 
     @property
     def num_bytes(self) -> int:
@@ -93,7 +94,7 @@ class _Tensor(NamedTuple):
         """Returns what the file gets; made when its turn comes."""
         weight = self.weight
         plain = weight.dequantize() if isinstance(weight, QuantizedArray) else weight
-        return np.asarray(plain).astype(self.dtype, copy=False).reshape(self.shape)
+        return self.lay(np.asarray(plain).astype(self.dtype, copy=False))
 
 
 def _fill(
@@ -117,15 +118,16 @@ def _fill(
     packed: dict[str, PackedTensor] = {}
     for ours, entry in names_huggingface(model.config, present=()).items():
         weight = weights[ours]
-        shape = entry.their_shape(weight.shape)
         if keep and isinstance(weight, QuantizedArray):
+            shape = entry.their_shape(weight.shape)
             packed[entry.name] = PackedTensor(weight.kind, (shape[0], shape[-1]))
             parts = packed[entry.name].parts(entry.name).items()
             for (part, size), array in zip(parts, weight.host_arrays, strict=True):
-                tensors[part] = _Tensor(array, size, np.dtype(np.uint8))
+                lay = functools.partial(np.reshape, shape=size)
+                tensors[part] = _Tensor(array, np.dtype(np.uint8), lay)
         else:
             written = np.dtype(weight.dtype if keep else dtype)
-            tensors[entry.name] = _Tensor(weight, shape, written)
+            tensors[entry.name] = _Tensor(weight, written, entry.to_theirs)
     write_safetensors(
         folder,
         {name: tensor.num_bytes for name, tensor in tensors.items()},

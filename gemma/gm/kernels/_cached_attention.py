@@ -44,6 +44,7 @@ def cached_attention(
     *,
     begin: Int[Array, "B"],
     end: Int[Array, "B"],
+    last_seen: Int[Array, "B L"],
     rope: math.RopeTable,
     norms: HeadNorms | None,
     window: int | None,
@@ -61,6 +62,8 @@ def cached_attention(
         dtype before queries look at them.
       begin: Tokens of each row in the cache.
       end: The same after these: `end - begin` of the new ones are real, padding follows.
+      last_seen: The last place that each token looks at: its own, or the end of an
+        image that it is part of.
       rope: Rotations of the tokens.
       norms: Norms of queries and keys, or None.
       window: On sliding layers, the number of keys seen, the query's own included.
@@ -72,7 +75,8 @@ def cached_attention(
     """
     options = {"window": window, "scale": scale, "softcap": softcap}
     eps = 0.0 if norms is None else norms.eps
-    arrays = (q_BLNH, k_BLKH, v_BLKH, *cache, begin, end, rope.cos, rope.sin)
+    places = begin, end, last_seen
+    arrays = (q_BLNH, k_BLKH, v_BLKH, *cache, *places, rope.cos, rope.sin)
     gains = ()
     if norms is not None:
         gains = tuple(gain.astype(jnp.float32) for gain in norms[:2])
@@ -87,8 +91,9 @@ def cached_attention(
 
 
 def _call(
-    q, k, v, k_cache, v_cache, begin, end, cos, sin, *gains, eps, window, scale, softcap
-) -> CachedAttention:
+    q, k, v, k_cache, v_cache, begin, end, last_seen, cos, sin, *gains,
+    eps, window, scale, softcap,
+) -> CachedAttention:  # fmt: skip
     if not gains:
         gains = (jnp.zeros([0], jnp.float32),) * 2
     shapes = (jax.ShapeDtypeStruct(x.shape, x.dtype) for x in (q, k_cache, v_cache))
@@ -96,9 +101,9 @@ def _call(
         "gemma_cached_attention",
         tuple(shapes),
         vmap_method="sequential",
-        input_output_aliases={9: 1, 10: 2},
+        input_output_aliases={10: 1, 11: 2},
     )
-    arrays = (q, k, v, *gains, cos, sin, begin, end, k_cache, v_cache)
+    arrays = (q, k, v, *gains, cos, sin, begin, end, last_seen, k_cache, v_cache)
     return CachedAttention(
         *call(
             *arrays,
@@ -111,8 +116,9 @@ def _call(
 
 
 def _reference(
-    q, k, v, k_cache, v_cache, begin, end, cos, sin, *gains, eps, window, scale, softcap
-) -> CachedAttention:
+    q, k, v, k_cache, v_cache, begin, end, last_seen, cos, sin, *gains,
+    eps, window, scale, softcap,
+) -> CachedAttention:  # fmt: skip
     if gains:
         q, k = (
             math.rms_norm(x, gain, eps=eps)
@@ -134,8 +140,9 @@ def _reference(
         v_cache.astype(q.dtype),
         math.slot_positions(begin, k_cache.shape[2]),
     )
+    queries = math.Queries(q, positions, last_seen)
     out = math.blockwise_attention(
-        q, positions, new, cached, begin, window=window, scale=scale, softcap=softcap
+        queries, new, cached, begin, window=window, scale=scale, softcap=softcap
     )
     put = functools.partial(
         math.put, positions=positions, valid=_after(valid, out), end=end

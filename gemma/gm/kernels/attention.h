@@ -3,7 +3,8 @@
 //
 // All queries that look at one key/value head of one row of the batch are rows of a
 // matrix: G query heads for each of the new tokens, row l * G + g. Keys lie in runs of
-// consecutive positions that are contiguous in memory.
+// consecutive positions that are contiguous in memory. A query looks at what came before it
+// and at itself; one in an image, at all of the image.
 #pragma once
 
 #include <cstdint>
@@ -29,6 +30,7 @@ struct Rotation {
 struct Queries {
   const float* q;          // [rows, width], normalised, rotated and scaled
   const float* positions;  // [rows]
+  const float* last_seen;  // [rows]: where the last key is that they may look at
   int64_t rows;
 };
 

@@ -30,6 +30,7 @@ struct Inputs {
   const float *query_gain, *key_gain;  // [H], or null
   const float *cos, *sin;      // [B, L, H / 2]
   const int32_t *begin, *end;  // [B]: tokens of a row before and after these
+  const int32_t* last_seen;    // [B, L]
   const void *k_cache, *v_cache;  // [B, K, S, H]
 
   int64_t Count(int64_t b) const { return end[b] - begin[b]; }
@@ -61,7 +62,7 @@ struct Scratch {
   std::vector<Keys> parts;       // of the keys of few queries
   std::vector<float> q;          // [B, K, L * G, H]
   std::vector<char> k, v;        // [B, K, L, H], as in the cache
-  std::vector<float> positions;  // [B, L * G]
+  std::vector<float> positions, last_seen;  // [B, L * G]
   std::vector<float> peaks, masses, totals;  // of the parts of few queries
 
   void Resize(const Sizes& s, int64_t head_bytes) {
@@ -69,6 +70,7 @@ struct Scratch {
     k.resize(s.B * s.L * s.K * head_bytes);
     v.resize(s.B * s.L * s.K * head_bytes);
     positions.resize(s.B * s.L * s.G);
+    last_seen.resize(s.B * s.L * s.G);
   }
 };
 
@@ -134,6 +136,7 @@ class Attention {
                                in_.query_gain, rotation, config_, scale_,
                                scratch_.q.data() + (first_row + g) * s_.H);
         scratch_.positions[token * s_.G + g] = static_cast<float>(in_.begin[b] + l);
+        scratch_.last_seen[token * s_.G + g] = static_cast<float>(in_.last_seen[token]);
       }
       // New keys are rounded like those of the cache: it does not matter for what a
       // query finds whether they came with it or before it.
@@ -148,8 +151,9 @@ class Attention {
 
   Queries QueriesOf(int64_t b, int64_t head, int64_t row, int64_t rows) const {
     const int64_t first = (b * s_.K + head) * s_.L * s_.G + row;
-    return {scratch_.q.data() + first * s_.H,
-            scratch_.positions.data() + b * s_.L * s_.G + row, rows};
+    const int64_t at = b * s_.L * s_.G + row;
+    return {scratch_.q.data() + first * s_.H, scratch_.positions.data() + at,
+            scratch_.last_seen.data() + at, rows};
   }
 
   Runs RunsOf(int64_t b, int64_t head) const {
@@ -295,8 +299,9 @@ const float* DataOrNull(const Floats& x) {
 
 ffi::Error CachedAttention(ffi::ThreadPool pool, Floats q, Floats k, Floats v,
                            Floats query_gain, Floats key_gain, Floats cos, Floats sin,
-                           Integers begin, Integers end, ffi::AnyBuffer k_cache,
-                           ffi::AnyBuffer v_cache, ffi::Result<Floats> out,
+                           Integers begin, Integers end, Integers last_seen,
+                           ffi::AnyBuffer k_cache, ffi::AnyBuffer v_cache,
+                           ffi::Result<Floats> out,
                            ffi::Result<ffi::AnyBuffer> new_k_cache,
                            ffi::Result<ffi::AnyBuffer> new_v_cache, int64_t window, float scale,
                            float softcap, float epsilon) {
@@ -306,7 +311,7 @@ ffi::Error CachedAttention(ffi::ThreadPool pool, Floats q, Floats k, Floats v,
   const Inputs inputs = {q.typed_data(),       k.typed_data(),   v.typed_data(),
                          DataOrNull(query_gain), DataOrNull(key_gain), cos.typed_data(),
                          sin.typed_data(),     begin.typed_data(), end.typed_data(),
-                         k_cache.untyped_data(), v_cache.untyped_data()};
+                         last_seen.typed_data(), k_cache.untyped_data(), v_cache.untyped_data()};
   if (k_cache.untyped_data() != new_k_cache->untyped_data() ||
       v_cache.untyped_data() != new_v_cache->untyped_data()) {
     return ffi::Error::Internal("the cache is not updated in place");
@@ -337,6 +342,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(gemma_cached_attention, gemma::CachedAttention,
                                   .Arg<gemma::Floats>()
                                   .Arg<gemma::Floats>()
                                   .Arg<gemma::Floats>()
+                                  .Arg<gemma::Integers>()
                                   .Arg<gemma::Integers>()
                                   .Arg<gemma::Integers>()
                                   .Arg<xla::ffi::AnyBuffer>()

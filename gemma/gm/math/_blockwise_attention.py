@@ -29,6 +29,14 @@ class Keys(NamedTuple):
     positions: Int[Array, "B S"]
 
 
+class Queries(NamedTuple):
+    """Queries, the place of each, and the last place that it looks at."""
+
+    q: Float[Array, "B L N H"]
+    positions: Int[Array, "B L"]
+    last_seen: Int[Array, "B L"]
+
+
 class _Softmax(NamedTuple):
     """A softmax-weighted sum that is not finished: `total / mass`, scaled by e^-peak."""
 
@@ -38,8 +46,7 @@ class _Softmax(NamedTuple):
 
 
 def blockwise_attention(
-    q_BLNH: Float[Array, "B L N H"],
-    query_positions: Int[Array, "B L"],
+    queries: Queries,
     new: Keys,
     cached: Keys,
     num_cached: Int[Array, "B"],
@@ -51,8 +58,7 @@ def blockwise_attention(
     """Returns what the queries find among cached and new keys.
 
     Args:
-      q_BLNH: Queries.
-      query_positions: Their places.
+      queries: Queries.
       new: Keys of the same tokens.
       cached: Keys of earlier tokens, in slots that fill from the first.
       num_cached: How many tokens each row has cached, possibly more than slots.
@@ -60,12 +66,17 @@ def blockwise_attention(
       scale: Factor on the scores.
       softcap: Cap on the scores.
     """
-    L, N = q_BLNH.shape[1:3]
+    L, N = queries.q.shape[1:3]
     K, S = cached.k.shape[1:3]
-    q_BKRH = group_queries(q_BLNH, K)
+    q_BKRH = group_queries(queries.q, K)
 
     def over(keys: Keys) -> _Softmax:
-        mask_BLS = attention_mask(query_positions, keys.positions, window=window)
+        mask_BLS = attention_mask(
+            queries.positions,
+            keys.positions,
+            window=window,
+            last_seen=queries.last_seen,
+        )
         mask_BKRS = jnp.tile(mask_BLS[:, None], (1, 1, N // K, 1))
         return _softmax_over(q_BKRH, keys, mask_BKRS, scale=scale, softcap=softcap)
 
@@ -77,7 +88,7 @@ def blockwise_attention(
         lambda i, out: _merge(out, over(_block(cached, i, length))),
         over(new),
     )
-    return ungroup(out.total / out.mass, N, L).astype(q_BLNH.dtype)
+    return ungroup(out.total / out.mass, N, L).astype(queries.q.dtype)
 
 
 def _block(keys: Keys, index: Int[Array, ""], length: int) -> Keys:

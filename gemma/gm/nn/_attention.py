@@ -114,7 +114,9 @@ def _look(
         q_BLNH,
         keys.k,
         keys.v,
-        attention_mask(new.positions, keys.positions, window=window),
+        attention_mask(
+            new.positions, keys.positions, window=window, last_seen=new.last_seen
+        ),
         scale=config.query_scale,
         softcap=config.attn_softcap,
     )
@@ -138,6 +140,7 @@ def _look_quietly(
         cache=(cache["k"], cache["v"]),
         begin=new.begin,
         end=new.end,
+        last_seen=new.last_seen,
         rope=rope,
         norms=norms,
         window=config.window if config.is_local else None,

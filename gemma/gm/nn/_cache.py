@@ -24,12 +24,15 @@ class NewTokens(NamedTuple):
 
     Attributes:
       positions: Place of each token in its sequence.
+      last_seen: The last place that each token looks at: its own, or the end of an
+        image that it is part of.
       valid: False for padding.
       begin: Tokens of each row in the cache before these.
       end: Tokens of each row in the cache once these are written.
     """
 
     positions: Int[Array, "B L"]
+    last_seen: Int[Array, "B L"]
     valid: Bool[Array, "B L"]
     begin: Int[Array, "B"]
     end: Int[Array, "B"]

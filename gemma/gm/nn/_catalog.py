@@ -1,7 +1,9 @@
 """The published models: a table.
 
-Sizes are those of the released checkpoints; `Gemma3_4B` and larger are the text side.
+Sizes are those of the released checkpoints. `Gemma3_4B` and larger have eyes.
 """
+
+import dataclasses
 
 from gemma.gm.nn._config import (
     RopeConfig,
@@ -11,6 +13,7 @@ from gemma.gm.nn._config import (
     gemma3_config,
 )
 from gemma.gm.nn._transformer import Transformer
+from gemma.gm.vision import VisionConfig
 
 # Gemma 3 of 4B and more stretches the positions of its global layers by 8, and its
 # table has 64 rows more than the vocabulary, to make room for the image token.
@@ -19,6 +22,7 @@ _GEMMA3_LARGE = {
     "vocab_size": 262_208,
     "global_rope": RopeConfig(theta=1_000_000.0, factor=8.0),
     "max_positions": 131_072,
+    "vision": VisionConfig(),
 }
 
 CATALOG: dict[str, TransformerConfig] = {
@@ -113,16 +117,23 @@ def Gemma3_1B() -> Transformer:  # noqa: N802
     return Transformer(CATALOG["Gemma3_1B"])
 
 
-def Gemma3_4B() -> Transformer:  # noqa: N802
-    """Gemma 3 of 4B, text side."""
-    return Transformer(CATALOG["Gemma3_4B"])
+def Gemma3_4B(*, text_only: bool = False) -> Transformer:  # noqa: N802
+    """Gemma 3 of 4B, with eyes unless `text_only`."""
+    return _with_eyes("Gemma3_4B", text_only)
 
 
-def Gemma3_12B() -> Transformer:  # noqa: N802
-    """Gemma 3 of 12B, text side."""
-    return Transformer(CATALOG["Gemma3_12B"])
+def Gemma3_12B(*, text_only: bool = False) -> Transformer:  # noqa: N802
+    """Gemma 3 of 12B, with eyes unless `text_only`."""
+    return _with_eyes("Gemma3_12B", text_only)
 
 
-def Gemma3_27B() -> Transformer:  # noqa: N802
-    """Gemma 3 of 27B, text side."""
-    return Transformer(CATALOG["Gemma3_27B"])
+def Gemma3_27B(*, text_only: bool = False) -> Transformer:  # noqa: N802
+    """Gemma 3 of 27B, with eyes unless `text_only`."""
+    return _with_eyes("Gemma3_27B", text_only)
+
+
+def _with_eyes(name: str, text_only: bool) -> Transformer:
+    config = CATALOG[name]
+    return Transformer(
+        dataclasses.replace(config, vision=None) if text_only else config
+    )

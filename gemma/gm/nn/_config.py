@@ -4,6 +4,8 @@ import dataclasses
 import enum
 import math
 
+from gemma.gm.vision import VisionConfig
+
 
 class AttentionType(enum.Enum):
     """How far back a layer looks."""
@@ -89,6 +91,7 @@ class TransformerConfig:
       layers: One config a layer.
       final_softcap: Cap on the logits, or None.
       max_positions: Longest sequence the model was trained for.
+      vision: The eyes, if it has any.
     """
 
     family: str
@@ -97,6 +100,7 @@ class TransformerConfig:
     layers: tuple[LayerConfig, ...]
     final_softcap: float | None
     max_positions: int
+    vision: VisionConfig | None = None
 
     @property
     def num_layers(self) -> int:
@@ -248,8 +252,9 @@ def gemma3_config(
     local_rope: RopeConfig = RopeConfig(theta=10_000.0),
     max_positions: int = 32_768,
     norm_eps: float = 1e-6,
+    vision: VisionConfig | None = None,
 ) -> TransformerConfig:
-    """Returns a Gemma 3 text decoder: normed queries and keys, five local to one global.
+    """Returns a Gemma 3 decoder: normed queries and keys, five local to one global.
 
     Args:
       num_layers: Number of layers.
@@ -267,6 +272,7 @@ def gemma3_config(
       local_rope: Rotary positions of local layers.
       max_positions: Trained context.
       norm_eps: Epsilon of the norms.
+      vision: The eyes, if it has any.
 
     Reference: Gemma Team 2025, "Gemma 3 Technical Report".
     """
@@ -300,6 +306,7 @@ def gemma3_config(
         layers=tuple(by_type[t] for t in types),
         final_softcap=final_softcap,
         max_positions=max_positions,
+        vision=vision,
     )
 
 

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, UInt32
+from jaxtyping import Array, Bool, Float, Int, UInt8, UInt32
 
 from gemma.gm import kernels
 from gemma.gm.kernels import Screen, Shortlist, rms_norm
-from gemma.gm.math import RopeTable, rope_table
+from gemma.gm.math import RopeTable, ends_of_runs, rope_table
 from gemma.gm.nn._block import block, block_specs
 from gemma.gm.nn._cache import NewTokens, init_cache
 from gemma.gm.nn._config import LayerConfig, TransformerConfig
@@ -25,6 +25,7 @@ from gemma.gm.nn._embedder import (
     unembed_largest,
 )
 from gemma.gm.typing import Cache, DType, Params
+from gemma.gm.vision import soft_tokens, vision_specs
 from gemma.gm.weights import ParamSpec, QuantizedArray, init_params, is_narrow
 
 # Traced once for each kind of layer and not for each layer, which makes a start on an
@@ -97,7 +98,14 @@ class Transformer:
         config = self.config
         layers = {f"layer_{i}": block_specs(c) for i, c in enumerate(config.layers)}
         norm = ParamSpec((config.embed_dim,), axes=("embed",), init="zeros")
-        return {"embedder": embedder_specs(config), **layers, "final_norm": norm}
+        text: dict[str, object] = {
+            "embedder": embedder_specs(config),
+            **layers,
+            "final_norm": norm,
+        }
+        if config.vision is not None:
+            text["vision"] = vision_specs(config.vision, config.embed_dim)
+        return text
 
     def init(self, key: jax.Array, dtype: DType = jnp.float32) -> Params:
         """Returns random params."""
@@ -158,8 +166,29 @@ class Transformer:
             dtype=dtype,
         )
 
+    def see(
+        self, variables: Params, images: UInt8[Array, "I S S 3"]
+    ) -> Float[Array, "I T D"]:
+        """Returns what stands for each image among the embeddings of a prompt.
+
+        Args:
+          variables: `{"params": params}`.
+          images: Pixels, as `vision.prepare_image` returns them.
+
+        Raises:
+          ValueError: The model has no eyes, or the images have another size.
+        """
+        if self.config.vision is None:
+            raise ValueError("The model has no eyes: it reads text only.")
+        return soft_tokens(variables["params"]["vision"], self.config.vision, images)
+
     def apply(
-        self, variables: Params, tokens: Int[Array, "B L"], **options: Any
+        self,
+        variables: Params,
+        tokens: Int[Array, "B L"],
+        *,
+        images: UInt8[Array, "I S S 3"] | None = None,
+        **options: Any,
     ) -> Output:
         """Runs the model over tokens, to the logits.
 
@@ -168,9 +197,14 @@ class Transformer:
 
         Args:
           variables: `{"params": params}`.
-          tokens: Token ids.
+          tokens: Token ids. For each image they have the soft token of the config, as
+            often as an image has soft tokens.
+          images: Pixels of all images, in the order in which the tokens name them.
           **options: See `features`.
         """
+        if images is not None:
+            soft = self.see(variables, images)
+            options["soft"] = _spread(soft, tokens == _soft_token(self.config))
         found = self.features(variables, tokens, **options)
         return Output(self.logits(variables, found.x), *found[1:])
 
@@ -182,6 +216,7 @@ class Transformer:
         positions: Int[Array, "B L"] | None = None,
         mask: Bool[Array, "B L"] | None = None,
         cache: Cache | None = None,
+        soft: Float[Array, "B L D"] | None = None,
         last_only: bool = False,
         return_hidden_states: bool = False,
         return_attention_weights: bool = False,
@@ -195,6 +230,8 @@ class Transformer:
             the cache holds, padding not counted. With a cache they must do so.
           mask: False for padding, which nothing sees. With a cache, padding comes last.
           cache: Keys and values of the tokens before; must have room for these.
+          soft: Vectors that take the place of soft tokens; others are not looked at.
+            Soft tokens that follow one another see one another: an image is whole.
           last_only: Return each row's last real token only.
           return_hidden_states: Also return the residual stream.
           return_attention_weights: Also return where each layer looked.
@@ -205,6 +242,11 @@ class Transformer:
         ropes = _ropes(config.layers, new.positions)
 
         x_BLD = embed(params["embedder"], tokens, dtype=dtype)
+        if soft is not None:
+            is_soft = tokens == _soft_token(config)
+            x_BLD = jnp.where(is_soft[:, :, None], soft.astype(dtype), x_BLD)
+            last_seen = ends_of_runs(new.positions, is_soft & new.valid)
+            new = new._replace(last_seen=last_seen)
         hidden, weights = [x_BLD], []
         new_cache: Cache = {"end": new.end}
         for i, layer in enumerate(config.layers):
@@ -281,12 +323,30 @@ def _place(
     begin = jnp.zeros([B], jnp.int32) if cache is None else cache["end"]
     count = jnp.cumsum(valid, axis=1, dtype=jnp.int32)
     following = begin[:, None] + jnp.maximum(count - 1, 0)
+    places = following if positions is None else positions.astype(jnp.int32)
     return NewTokens(
-        positions=following if positions is None else positions.astype(jnp.int32),
+        positions=places,
+        last_seen=places,
         valid=valid,
         begin=begin,
         end=begin + count[:, -1],
     )
+
+
+def _soft_token(config: TransformerConfig) -> int:
+    if config.vision is None:
+        raise ValueError("The model has no eyes: it reads text only.")
+    return config.vision.soft_token
+
+
+def _spread(
+    soft_ITD: Float[Array, "I T D"], is_soft: Bool[Array, "B L"]
+) -> Float[Array, "B L D"]:
+    """Returns the vector of each soft token where it stands, zeros elsewhere."""
+    rows = soft_ITD.reshape(-1, soft_ITD.shape[-1])
+    index = jnp.cumsum(is_soft.reshape(-1), dtype=jnp.int32).reshape(is_soft.shape) - 1
+    spread = jnp.take(rows, index, axis=0, mode="clip")
+    return jnp.where(is_soft[:, :, None], spread, 0.0)
 
 
 def _has_kernels() -> bool:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gemma.gm.text._sampler import Sampler
     from gemma.gm.text._state import SamplerOutput, State
     from gemma.gm.text._stream import Stream
+    from gemma.gm.text._tool_sampler import ToolRoundsError, ToolSampler
 
 __getattr__ = lazily(
     __name__,
@@ -33,6 +34,8 @@ __getattr__ = lazily(
         "SamplerOutput": "_state",
         "State": "_state",
         "Stream": "_stream",
+        "ToolRoundsError": "_tool_sampler",
+        "ToolSampler": "_tool_sampler",
     },
 )
 
@@ -56,6 +59,8 @@ __all__ = [
     "StreamingDecoder",
     "TokenLogprobs",
     "Tokenizer",
+    "ToolRoundsError",
+    "ToolSampler",
     "TopPSampling",
     "TopkSampling",
     "Vocabulary",

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from gemma.gm.ckpts import Progress
-from gemma.gm.dialog import Conversation, Role, Turn
+from gemma.gm.dialog import Conversation, Image, Role, Turn, fill_placeholders
 from gemma.gm.nn import Transformer
 from gemma.gm.text._generation import Piece
+from gemma.gm.text._pictures import as_sources
 from gemma.gm.text._reading import Reading
 from gemma.gm.text._sampler import Sampler
 from gemma.gm.text._sampling import Sampling
@@ -135,7 +136,8 @@ class ChatSampler:
     @property
     def conversation(self) -> Conversation:
         """The system prompt, if any, and all turns. May be set."""
-        return self._with_system(self.turns)
+        system = [] if self.system is None else [Turn.system(self.system)]
+        return Conversation((*system, *self.turns))
 
     @conversation.setter
     def conversation(self, conversation: Conversation) -> None:
@@ -160,16 +162,15 @@ class ChatSampler:
           **options: See `stream`.
         """
         show = _printer(self._print_stream if print_stream is None else print_stream)
-        texts = []
         for piece in self.stream(prompt, **options):
             show(piece.text)
-            texts.append(piece.text)
-        return "".join(texts)
+        return self.turns[-1].text
 
     def stream(
         self,
         prompt: str | Turn,
         *,
+        images: Any = None,
         sampling: Sampling | None = None,
         max_new_tokens: int | None = None,
         multi_turn: bool | None = None,
@@ -181,6 +182,9 @@ class ChatSampler:
 
         Args:
           prompt: What to say.
+          images: Images for the placeholders of the prompt, `<start_of_image>` for
+            Gemma 3: one, several, or an array [N, H, W, C]. See `vision.read_image`
+            for what an image may be.
           sampling: If not None, instead of the constructor's.
           max_new_tokens: The most tokens of the answer, `max_out_length` or less.
           multi_turn: If not None, instead of the constructor's.
@@ -190,7 +194,7 @@ class ChatSampler:
           ValueError: An option is out of range, or the conversation does not fit the
             cache. Raised by this call, which then has changed nothing.
         """
-        turn = Turn.user(prompt) if isinstance(prompt, str) else prompt
+        turn = self._question(prompt, images)
         goes_on = self.multi_turn if multi_turn is None else multi_turn
         before = self.turns if goes_on else []
         limit = self._answer_limit(max_new_tokens)
@@ -240,6 +244,21 @@ class ChatSampler:
                 self.turns += [turn, Turn.model("".join(texts))]
             self.last_state = stream.state
 
+    def _question(self, prompt: str | Turn, images: Any) -> Turn:
+        """Returns what the user says; a prompt with placeholders gets its images."""
+        (sources,) = as_sources(images, 1, is_single=True)
+        if not isinstance(prompt, str):
+            if sources:
+                raise ValueError(
+                    "The images of a Turn are parts of it: gm.dialog.Image."
+                )
+            return prompt
+        if self._sampler.model.config.vision is None:
+            # Placeholders are but words to a model without eyes.
+            parts = [Image(source) for source in sources]
+            return Turn.user(*parts, prompt)
+        return fill_placeholders(prompt, sources, self._sampler.format)
+
     def _answer_limit(self, max_new_tokens: int | None) -> int:
         if max_new_tokens is not None and max_new_tokens > self._max_out_length:
             raise ValueError(
@@ -274,8 +293,14 @@ class ChatSampler:
         return turns
 
     def _with_system(self, turns: Sequence[Turn]) -> Conversation:
-        system = [] if self.system is None else [Turn.system(self.system)]
+        """Returns the turns as the model reads them."""
+        text = self._system_text()
+        system = [] if text is None else [Turn.system(text)]
         return Conversation((*system, *turns))
+
+    def _system_text(self) -> str | None:
+        """Returns what the model reads before the first turn."""
+        return self.system
 
 
 def _printer(print_stream: bool | Callable[[str], object]) -> Callable[[str], object]:

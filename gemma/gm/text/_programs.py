@@ -191,6 +191,8 @@ class StoredProgram:
         self._program: Callable[..., Any] | None = None
 
     def __call__(self, *arguments: Any) -> Any:
+        if len(arguments) > len(self._arguments) - 1:  # an image came along
+            return self._function(self._arguments[0], *arguments)
         if self._program is None:
             self._prepare()
         assert self._program is not None

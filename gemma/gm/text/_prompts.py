@@ -1,13 +1,21 @@
 """What people pass as a prompt becomes token ids."""
 
+import dataclasses
 import operator
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gemma.gm.dialog import Conversation, Format, Image, render
+from gemma.gm.dialog import Conversation, Format, Image, Segment, render
+from gemma.gm.text._pictures import (
+    Picture,
+    expand_images,
+    image_starts,
+    take_pictures,
+)
 from gemma.gm.text._tokenizer import Tokenizer
+from gemma.gm.vision import VisionConfig
 
 # Text (control tokens in it are read), token ids, or a conversation (what people wrote
 # in it is text and nothing else).
@@ -33,51 +41,141 @@ def as_batch(prompt: Prompt | Sequence[Prompt]) -> tuple[list[Prompt], bool]:
     return items, False
 
 
-def encode_prompt(
-    prompt: Prompt,
-    tokenizer: Tokenizer,
-    format: Format,
-    before: Sequence[int] = (),
-) -> list[int]:
-    """Returns the token ids of a prompt, which begin with `<bos>` if it was text.
+class EncodedPrompt(NamedTuple):
+    """A prompt as the model reads it.
 
-    Args:
-      prompt: A prompt.
+    Attributes:
+      token_ids: Its tokens; those of images are the soft token of the model's eyes.
+      pictures: The images, in their order.
+    """
+
+    token_ids: list[int]
+    pictures: tuple[Picture, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PromptEncoder:
+    """Turns prompts into tokens and pictures.
+
+    Attributes:
       tokenizer: The tokenizer.
       format: How the family writes conversations down.
-      before: Tokens that text and token ids follow. A conversation is always whole.
-
-    Raises:
-      ValueError: There are no token ids, or one is outside the vocabulary.
+      vision: The eyes of the model, if it has any.
+      pan_and_scan: Whether long images come with crops of their parts.
     """
-    if isinstance(prompt, Conversation):
-        return _encode_conversation(prompt, tokenizer, format)
-    if isinstance(prompt, str):
-        ids = tokenizer.encode(prompt)
-        if before:
-            return [*before, *ids]
-        return ids if ids[:1] == [tokenizer.bos_id] else [tokenizer.bos_id, *ids]
-    ids = [operator.index(token_id) for token_id in prompt]
-    if not ids and not before:
-        raise ValueError("A prompt of token ids is empty; it needs at least one.")
-    for token_id in ids:
-        if not 0 <= token_id < tokenizer.vocab_size:
-            raise ValueError(
-                f"Prompt has token id {token_id}, outside the vocabulary of "
-                f"{tokenizer.vocab_size:,} tokens."
+
+    tokenizer: Tokenizer
+    format: Format
+    vision: VisionConfig | None
+    pan_and_scan: bool = False
+
+    def encode(
+        self,
+        prompt: Prompt,
+        images: Sequence[object] = (),
+        *,
+        before: EncodedPrompt | None = None,
+    ) -> EncodedPrompt:
+        """Returns the tokens of a prompt, which begin with `<bos>` if it was text.
+
+        Args:
+          prompt: A prompt.
+          images: Images for the placeholders of a text or the soft tokens of ids; those
+            of a conversation are in it.
+          before: What text and token ids follow. A conversation is always whole.
+
+        Raises:
+          ValueError: There are no token ids, or one is outside the vocabulary; or
+            there are more or fewer images than places for them.
+        """
+        known = () if before is None else before.pictures
+        if isinstance(prompt, Conversation):
+            if images:
+                raise ValueError(
+                    "The images of a conversation are parts of its turns: "
+                    "gm.dialog.Turn.user('...', gm.dialog.Image(path))."
+                )
+            return self._encode_conversation(prompt, known)
+        if isinstance(prompt, str):
+            new = self._encode_text(prompt, images)
+            is_begun = before is not None or new.token_ids[:1] == [
+                self.tokenizer.bos_id
+            ]
+            begin = [] if is_begun else [self.tokenizer.bos_id]
+        else:
+            new, begin = self._check_ids(prompt, images, before is None), []
+        if before is not None:
+            begin = before.token_ids
+        return EncodedPrompt([*begin, *new.token_ids], (*known, *new.pictures))
+
+    def _encode_text(self, text: str, images: Sequence[object]) -> EncodedPrompt:
+        if self.vision is None:
+            self._refuse(images)
+            return EncodedPrompt(self.tokenizer.encode(text))
+        return self._encode_segments([Segment(text, True, None)], images, ())
+
+    def _encode_conversation(
+        self, conversation: Conversation, known: Sequence[Picture]
+    ) -> EncodedPrompt:
+        parts = (part for turn in conversation.turns for part in turn.parts)
+        images = [part.source for part in parts if isinstance(part, Image)]
+        if self.vision is None:
+            self._refuse(images)
+        segments = render(conversation, self.format).segments
+        return self._encode_segments(segments, images, known)
+
+    def _encode_segments(
+        self,
+        segments: Sequence[Segment],
+        images: Sequence[object],
+        known: Sequence[Picture],
+    ) -> EncodedPrompt:
+        taken: list[list[Picture]] = [[] for _ in images]
+        if self.vision is not None and self._num_placeholders(segments) == len(images):
+            taken = take_pictures(
+                images, self.vision, known=known, with_crops=self.pan_and_scan
             )
-    return [*before, *ids]
+        ids: list[int] = []
+        for part in expand_images(segments, [len(t) for t in taken], self.format):
+            if part.is_image:
+                assert self.vision is not None
+                ids += [self.vision.soft_token] * self.vision.tokens_per_image
+            else:
+                is_control = part.is_control
+                ids += self.tokenizer.encode(part.text, control_tokens=is_control)
+        return EncodedPrompt(ids, tuple(p for pictures in taken for p in pictures))
 
+    def _check_ids(
+        self, prompt: Sequence[int], images: Sequence[object], is_all: bool
+    ) -> EncodedPrompt:
+        ids = [operator.index(token_id) for token_id in prompt]
+        if not ids and is_all:
+            raise ValueError("A prompt of token ids is empty; it needs at least one.")
+        soft = None if self.vision is None else self.vision.soft_token
+        for token_id in ids:
+            if not 0 <= token_id < self.tokenizer.vocab_size and token_id != soft:
+                raise ValueError(
+                    f"Prompt has token id {token_id}, outside the vocabulary of "
+                    f"{self.tokenizer.vocab_size:,} tokens."
+                )
+        starts = image_starts(ids, self.vision)
+        if len(starts) != len(images):
+            raise ValueError(
+                f"The prompt has soft tokens of {len(starts)} images and {len(images)} "
+                "images came with it."
+            )
+        if self.vision is None:
+            return EncodedPrompt(ids)
+        taken = take_pictures(images, self.vision)
+        return EncodedPrompt(ids, tuple(picture for (picture,) in taken))
 
-def _encode_conversation(
-    conversation: Conversation, tokenizer: Tokenizer, format: Format
-) -> list[int]:
-    if any(isinstance(p, Image) for turn in conversation.turns for p in turn.parts):
-        raise ValueError("The conversation has an image; this model reads text only.")
-    return [
-        token_id
-        for segment in render(conversation, format).segments
-        for token_id in tokenizer.encode(
-            segment.text, control_tokens=segment.is_control
-        )
-    ]
+    def _num_placeholders(self, segments: Sequence[Segment]) -> int:
+        tag = self.format.image_placeholder
+        return sum(s.text.count(tag) for s in segments if s.is_control) if tag else 0
+
+    def _refuse(self, images: Sequence[object]) -> None:
+        if images:
+            raise ValueError(
+                f"The prompt has {len(images)} images, but this model has no eyes: it "
+                "reads text only. Gemma 3 of 4B and more sees."
+            )

@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from gemma.gm.ckpts import Progress
-from gemma.gm.dialog import format_for
+from gemma.gm.dialog import Format, format_for
 from gemma.gm.kernels import Screen
 from gemma.gm.nn import Transformer
 from gemma.gm.text._cache_pool import CachePool
@@ -36,8 +36,9 @@ from gemma.gm.text._options import (
     make_choice,
     token_ids,
 )
+from gemma.gm.text._pictures import as_sources
 from gemma.gm.text._programs import Programs, traced_programs
-from gemma.gm.text._prompts import Prompt, as_batch, encode_prompt
+from gemma.gm.text._prompts import EncodedPrompt, Prompt, PromptEncoder, as_batch
 from gemma.gm.text._reading import Reading, read_ahead
 from gemma.gm.text._sampling import Sampling
 from gemma.gm.text._screen import head_screen
@@ -70,6 +71,7 @@ class Sampler:
         cache_length: int | None = None,
         prefill_chunk_length: int = PREFILL_CHUNK_LENGTH,
         rewind_length: int = REWIND_LENGTH,
+        pan_and_scan: bool = False,
     ):
         """Makes a sampler.
 
@@ -83,6 +85,8 @@ class Sampler:
           rewind_length: How many tokens of a state can be taken back without computing
             those before them again, 8 or more: so many may be made before it is seen
             that an answer has ended.
+          pan_and_scan: Whether long images come with crops of their parts, so that
+            more of them is seen; see `vision.pan_and_scan`.
 
         Raises:
           ValueError: No tokenizer, or one that the model's embedding is too small for.
@@ -93,12 +97,16 @@ class Sampler:
         self.model = model
         self.params = params
         self.tokenizer = tokenizer or tokenizer_beside(model)
+        vision = model.config.vision
+        shortest = 1 if vision is None else vision.tokens_per_image
         self._lengths = Lengths(
             cache=cache_length or default_cache_length(model.config),
-            chunks=chunk_lengths(prefill_chunk_length),
+            chunks=chunk_lengths(max(prefill_chunk_length, shortest)),
             rewind=rewind_length,
         )
-        self.format = format_for(model.config.family)
+        self._encoder = PromptEncoder(
+            self.tokenizer, format_for(model.config.family), vision, pan_and_scan
+        )
         if self.tokenizer.vocab_size > model.config.vocab_size:
             raise ValueError(
                 f"The tokenizer has {self.tokenizer.vocab_size:,} tokens but the "
@@ -107,6 +115,11 @@ class Sampler:
             )
         self._caches = CachePool(model.cache_dtype(params))
         self._programs: Programs | None = None
+
+    @property
+    def format(self) -> Format:
+        """How the family writes conversations down."""
+        return self._encoder.format
 
     @property
     def cache_length(self) -> int:
@@ -152,7 +165,7 @@ class Sampler:
 
     def encode(self, prompt: Prompt) -> list[int]:
         """Returns the token ids of a prompt, as the model reads it."""
-        return encode_prompt(prompt, self.tokenizer, self.format)
+        return self._encoder.encode(prompt).token_ids
 
     def sample(
         self,
@@ -196,6 +209,7 @@ class Sampler:
         self,
         prompt: Prompt | Sequence[Prompt],
         *,
+        images: Any = None,
         max_new_tokens: int | None = None,
         sampling: Sampling | Sequence[Sampling] | None = None,
         rng: Rng | None = None,
@@ -211,6 +225,10 @@ class Sampler:
         Args:
           prompt: A prompt or a sequence of them: text, token ids or a conversation.
             Text gets a `<bos>` in front if it has none.
+          images: For the placeholders of a text, `<start_of_image>` for Gemma 3: one,
+            several, or an array [N, H, W, C]; for a batch a list with an entry a
+            prompt. See `vision.read_image` for what an image may be. Those of a
+            conversation are in it.
           max_new_tokens: The most tokens of an answer; by default as many as the cache
             has room for.
           sampling: How tokens are drawn, for all rows or for each; greedy by default.
@@ -230,7 +248,7 @@ class Sampler:
           ValueError: An option is out of range, or a prompt does not fit the cache.
             Raised by this call, before the first token.
         """
-        prompts = self._encode(as_batch(prompt)[0], last_state)
+        prompts = self._encode(prompt, images, last_state)
         check_count("max_new_tokens", max_new_tokens, at_least=1)
         vocab_size = self.model.config.vocab_size
         check_count("num_logprobs", num_logprobs, at_least=0, at_most=vocab_size)
@@ -242,13 +260,13 @@ class Sampler:
         rows = [
             GrowingRow(
                 i,
-                prompt_ids,
+                encoded.token_ids,
                 self.tokenizer,
                 stop=stop,
                 stop_ids=stop_ids,
-                max_new_tokens=self._room(prompt_ids, max_new_tokens),
+                max_new_tokens=self._room(encoded.token_ids, max_new_tokens),
             )
-            for i, prompt_ids in enumerate(prompts)
+            for i, encoded in enumerate(prompts)
         ]
         with_logits = num_logprobs is not None
         choice = make_choice(
@@ -259,11 +277,11 @@ class Sampler:
             forbidden_tokens=forbidden_tokens,
             screen=None if with_logits else self._screen,
         )
-        return Stream(
-            self._runtime(len(rows), with_logits=with_logits),
-            Questions(rows, choice, frozenset(stop_ids), num_logprobs, last_state),
-            keeps_state=return_state,
+        asked = Questions(
+            rows, prompts, choice, frozenset(stop_ids), num_logprobs, last_state
         )
+        runtime = self._runtime(len(rows), with_logits=with_logits)
+        return Stream(runtime, asked, keeps_state=return_state)
 
     def _collect(
         self,
@@ -273,20 +291,23 @@ class Sampler:
     ) -> tuple[Generation | list[Generation], State | None]:
         """Returns the whole answers, and the state if it is wanted."""
         echo = options.pop("echo", False)
-        prompts, is_single = as_batch(prompt)
-        encoded = self._encode(prompts, options.get("last_state"))
+        stream = self.stream(prompt, return_state=return_state, **options)
+        encoded = [asked.token_ids for asked in stream.prompts]
         pieces: list[list[Piece]] = [[] for _ in encoded]
-        stream = self.stream(prompts, return_state=return_state, **options)
         for piece in stream:
             pieces[piece.row].append(piece)
         results = [
-            gather(
-                ids, row, self.tokenizer.decode(ids, skip_control_tokens=True) * echo
-            )
+            gather(ids, row, self._text_of(ids) if echo else "")
             for ids, row in zip(encoded, pieces, strict=True)
         ]
+        is_single = as_batch(prompt)[1]
         state = stream.state if return_state else None
         return results[0] if is_single else results, state
+
+    def _text_of(self, prompt_ids: list[int]) -> str:
+        """Returns the text of a prompt; soft tokens of images have none."""
+        known = [token for token in prompt_ids if token < self.tokenizer.vocab_size]
+        return self.tokenizer.decode(known, skip_control_tokens=True)
 
     def _stream_text(
         self,
@@ -300,11 +321,10 @@ class Sampler:
                 "sample(stream=True) yields text only. For the state too, use "
                 "Sampler.stream(..., return_state=True)."
             )
-        prompts, is_single = as_batch(prompt)
-        pieces = self.stream(prompts, **options)
-        if is_single:
+        pieces = self.stream(prompt, **options)
+        if as_batch(prompt)[1]:
             return (piece.text for piece in pieces)
-        return by_step(pieces, len(prompts))
+        return by_step(pieces, len(pieces.prompts))
 
     def _runtime(self, num_rows: int, *, with_logits: bool) -> Runtime:
         programs = self._programs
@@ -321,19 +341,24 @@ class Sampler:
         )
 
     def _encode(
-        self, prompts: list[Prompt], last_state: State | None
-    ) -> list[list[int]]:
-        before: Sequence[Sequence[int]] = [()] * len(prompts)
+        self,
+        prompt: Prompt | Sequence[Prompt],
+        images: Any,
+        last_state: State | None,
+    ) -> list[EncodedPrompt]:
+        prompts, is_single = as_batch(prompt)
+        before: Sequence[EncodedPrompt | None] = [None] * len(prompts)
         if last_state is not None:
             self._check_state(last_state, len(prompts))
-            before = last_state.token_ids
+            before = last_state.prompts
+        sources = as_sources(images, len(prompts), is_single=is_single)
         return [
-            encode_prompt(prompt, self.tokenizer, self.format, ids)
-            for prompt, ids in zip(prompts, before, strict=True)
+            self._encoder.encode(one, its_images, before=known)
+            for one, its_images, known in zip(prompts, sources, before, strict=True)
         ]
 
     def _check_state(self, state: State, num_rows: int) -> None:
-        num_states = len(state.token_ids)
+        num_states = len(state.prompts)
         if num_states != num_rows:
             raise ValueError(
                 f"last_state has {num_states} rows for {num_rows} prompts."

@@ -15,6 +15,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gemma.gm.nn import Transformer, can_rewind
+from gemma.gm.text._pictures import common_length
+from gemma.gm.text._prompts import EncodedPrompt
 from gemma.gm.typing import Cache, Params
 
 
@@ -28,16 +30,21 @@ class State:
     Attributes:
       model: The model.
       params: Its params.
-      token_ids: Tokens of each row, prompt and answer.
+      prompts: Tokens and images of each row, prompt and answer.
       cache: Keys and values of at least all of them but the last.
       cache_length: The most tokens a row may have.
     """
 
     model: Transformer
     params: Params
-    token_ids: tuple[tuple[int, ...], ...]
+    prompts: tuple[EncodedPrompt, ...]
     cache: Cache
     cache_length: int
+
+    @property
+    def token_ids(self) -> tuple[tuple[int, ...], ...]:
+        """Tokens of each row, prompt and answer."""
+        return tuple(tuple(prompt.token_ids) for prompt in self.prompts)
 
     @functools.cached_property
     def logits(self) -> Float[Array, "B V"]:
@@ -47,19 +54,20 @@ class State:
         cache = self._cache_at(begin)
         return _next_logits(self.model, self.params, cache, last)[0]
 
-    def shared_lengths(self, prompts: Sequence[Sequence[int]]) -> list[int]:
+    def shared_lengths(self, prompts: Sequence[EncodedPrompt]) -> list[int]:
         """Returns how many tokens of each prompt the cache holds already.
 
         The last token of a prompt never counts: a decode step takes it.
         """
         written = np.asarray(self.cache["end"]).tolist()
-        rows = zip(prompts, self.token_ids, written, strict=True)
+        rows = zip(prompts, self.prompts, written, strict=True)
         return [self._shared_length(*row) for row in rows]
 
     def _shared_length(
-        self, prompt: Sequence[int], token_ids: Sequence[int], written: int
+        self, prompt: EncodedPrompt, known: EncodedPrompt, written: int
     ) -> int:
-        length = min(shared_prefix(prompt, token_ids), written, len(prompt) - 1)
+        common = common_length(prompt, known, self.model.config.vision)
+        length = min(common, written, len(prompt.token_ids) - 1)
         if can_rewind(self.model.config, self.cache, written=written, length=length):
             return length
         return 0
@@ -82,13 +90,6 @@ class SamplerOutput(NamedTuple):
 
     text: str | list[str]
     state: State | None
-
-
-def shared_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-    """Returns how many numbers two sequences begin with that are the same."""
-    length = min(len(a), len(b))
-    differs = np.asarray(a[:length]) != np.asarray(b[:length])
-    return int(np.argmax(differs)) if differs.any() else length
 
 
 @jax.jit

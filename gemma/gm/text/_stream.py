@@ -13,8 +13,10 @@ from gemma.gm.text._decode import MAX_STEPS, MAX_STOP_IDS, Choice, Decoded
 from gemma.gm.text._draw import logprobs_of
 from gemma.gm.text._generation import GrowingRow, Piece, TokenLogprobs
 from gemma.gm.text._penalties import start_history
-from gemma.gm.text._prefill import prefill
+from gemma.gm.text._pictures import image_starts
+from gemma.gm.text._prefill import prefill, see_image
 from gemma.gm.text._programs import Programs
+from gemma.gm.text._prompts import EncodedPrompt
 from gemma.gm.text._state import State
 from gemma.gm.typing import Cache, Params
 
@@ -46,6 +48,7 @@ class Questions:
 
     Attributes:
       rows: The answers, which grow.
+      prompts: What they answer.
       choice: How their tokens are chosen.
       stop_ids: Tokens that end an answer.
       num_logprobs: How many log-probabilities come with each token, if any.
@@ -53,6 +56,7 @@ class Questions:
     """
 
     rows: list[GrowingRow]
+    prompts: list[EncodedPrompt]
     choice: Choice
     stop_ids: frozenset[int]
     num_logprobs: int | None
@@ -86,6 +90,11 @@ class Stream(Iterator[Piece]):
     def __next__(self) -> Piece:
         return next(self._pieces)
 
+    @property
+    def prompts(self) -> list[EncodedPrompt]:
+        """What it answers."""
+        return self._asked.prompts
+
     def close(self) -> None:
         """Ends it now."""
         self._pieces.close()
@@ -101,7 +110,12 @@ class Stream(Iterator[Piece]):
         return State(
             self._runtime.model,
             self._runtime.params,
-            tuple(tuple(row.token_ids) for row in self._asked.rows),
+            tuple(
+                prompt._replace(token_ids=row.token_ids)
+                for prompt, row in zip(
+                    self._asked.prompts, self._asked.rows, strict=True
+                )
+            ),
             self._made.cache,
             self._runtime.cache_length,
         )
@@ -135,15 +149,33 @@ class Stream(Iterator[Piece]):
 
     def _filled_cache(self) -> Cache:
         """Returns a cache with all tokens of the prompts but the last."""
-        rows, state, run = self._asked.rows, self._asked.last_state, self._runtime
-        prompts = [row.token_ids for row in rows]
+        prompts, state, run = self._asked.prompts, self._asked.last_state, self._runtime
+        lengths = [0] * len(prompts)
         if state is None:
-            cache = run.caches.take(len(rows), run.programs.init_cache)
+            cache = run.caches.take(len(prompts), run.programs.init_cache)
         else:
             lengths = state.shared_lengths(prompts)
             cache = state.cache_of(lengths)
-            prompts = [ids[n:] for ids, n in zip(prompts, lengths, strict=True)]
-        return prefill(run.params, cache, prompts, feed=run.programs.feed_chunk)
+        rest = zip(prompts, lengths, strict=True)
+        return prefill(
+            run.params,
+            cache,
+            [prompt.token_ids[n:] for prompt, n in zip(prompts, lengths, strict=True)],
+            feed=run.programs.feed_chunk,
+            images=[self._seen(prompt, n) for prompt, n in rest],
+        )
+
+    def _seen(self, prompt: EncodedPrompt, begin: int) -> dict[int, np.ndarray]:
+        """Returns the vectors of the images after a place, by where they stand then."""
+        run = self._runtime
+        starts = image_starts(prompt.token_ids, run.model.config.vision)
+        return {
+            start - begin: np.asarray(
+                see_image(run.model, run.params, picture.pixels[None])
+            )[0].astype(np.float32)
+            for start, picture in zip(starts, prompt.pictures, strict=True)
+            if start >= begin
+        }
 
     def _decoder(self) -> Callable[..., Decoded]:
         rows, choice, run = self._asked.rows, self._asked.choice, self._runtime

@@ -28,13 +28,15 @@ class ParamSpec:
     Attributes:
       shape: Stored `[out..., in...]`: the axes that are summed over come last.
       axes: A name for each axis ("vocab", "embed", "heads", "kv_heads", "head",
-        "hidden"), by which it can be placed on several devices.
-      init: "normal" (standard deviation 0.02) or "zeros" (norms, stored around zero).
+        "hidden"; in the eyes "vision", "color", "row", "column", "patch"), by which it
+        can be placed on several devices.
+      init: "normal" (standard deviation 0.02), "zeros" (norms that are stored around
+        zero, biases) or "ones" (norms that are stored around one).
     """
 
     shape: tuple[int, ...]
     axes: tuple[str, ...]
-    init: Literal["normal", "zeros"] = "normal"
+    init: Literal["normal", "zeros", "ones"] = "normal"
 
 
 def num_out_axes(path: str) -> int:
@@ -59,6 +61,8 @@ def init_params(
 def _init(spec: ParamSpec, key: jax.Array, dtype: DType) -> jax.Array:
     if spec.init == "zeros":
         return jnp.zeros(spec.shape, dtype)
+    if spec.init == "ones":
+        return jnp.ones(spec.shape, dtype)
     return (_STDDEV * jax.random.normal(key, spec.shape)).astype(dtype)
 
 

@@ -110,8 +110,7 @@ def test_a_model_without_local_layers_is_read_back():
 def test_text_side_of_a_multimodal_config(style):
     for text in (style["gemma3"], {**style["gemma3"], "model_type": None}):
         text = {k: v for k, v in text.items() if v is not None or k != "model_type"}
-        stated = {"model_type": "gemma3", "text_config": text, "vision_config": {}}
-        assert read(stated) == EXPECTED["gemma3"]
+        assert read({"model_type": "gemma3", "text_config": text}) == EXPECTED["gemma3"]
 
 
 def test_published_multimodal_config_leaves_most_fields_out():
@@ -121,7 +120,30 @@ def test_published_multimodal_config_leaves_most_fields_out():
         "num_hidden_layers": 34, "sliding_window": 1024,
         "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
     }  # fmt: skip
-    assert read({"model_type": "gemma3", "text_config": text}) == CATALOG["Gemma3_4B"]
+    eyes = {
+        "hidden_size": 1152, "image_size": 896, "intermediate_size": 4304,
+        "model_type": "siglip_vision_model", "num_attention_heads": 16,
+        "num_hidden_layers": 27, "patch_size": 14, "vision_use_head": False,
+    }  # fmt: skip
+    whole = {"model_type": "gemma3", "text_config": text, "vision_config": eyes}
+    assert read(whole) == CATALOG["Gemma3_4B"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_type": "clip_vision_model"}, "vision_config is a clip_vision_model"),
+        ({"hidden_act": "quick_gelu"}, "siglip_vision_model with quick_gelu"),
+        ({"image_size": 2**40}, "image_size is 1099511627776"),
+        ({"patch_size": 0}, "patch_size is 0"),
+        ({"image_size": 225}, "225 rows cannot be cut into patches of 16 evenly"),
+    ],
+)
+def test_eyes_that_cannot_be_are_refused(change, message):
+    stated = config_to_json(CATALOG["Gemma3_4B"], "float32")
+    eyes = {"image_size": 224, "patch_size": 16} | change
+    with pytest.raises(CheckpointError, match=message):
+        read(stated | {"vision_config": stated["vision_config"] | eyes})
 
 
 @pytest.mark.parametrize(

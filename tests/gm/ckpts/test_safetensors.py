@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from gemma.gm.ckpts import CheckpointError, load_config, load_model, save_model
+from gemma.gm.ckpts import (
+    CheckpointError,
+    load_config,
+    load_model,
+    open_checkpoint,
+    save_model,
+)
 from gemma.gm.weights import flatten
 
 INDEX = "model.safetensors.index.json"
@@ -204,9 +210,9 @@ def test_tensor_of_another_shape_is_named(folder, name, edit, found):
 def test_text_side_of_a_multimodal_checkpoint(folder, tiny, prefix):
     """In the spellings of transformers 5 and 4; the eyes are passed over."""
     text = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(
-        json.dumps({"model_type": "gemma3", "text_config": text, "vision_config": {}})
-    )
+    whole = {"model_type": "gemma3", "text_config": text}
+    whole |= {"vision_config": {}, "mm_tokens_per_image": 49}
+    (folder / "config.json").write_text(json.dumps(whole))
     eyes = "model." if prefix.startswith("model.") else ""
     extra = {
         f"{eyes}vision_tower.vision_model.post_layernorm.weight": np.ones(3, "f4"),
@@ -222,9 +228,11 @@ def test_text_side_of_a_multimodal_checkpoint(folder, tiny, prefix):
             | extra
         ),
     )
-    model, params = load_model(folder)
-    assert model.config == tiny.model.config
-    assert_same_params(params, tiny.params)
+    checkpoint = open_checkpoint(folder, text_only=True)
+    assert checkpoint.config == tiny.model.config
+    assert_same_params(checkpoint.read_params(), tiny.params)
+    with pytest.raises(CheckpointError, match="lacks tensor 'vision_tower"):
+        load_model(folder)
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,11 @@ SIZES = {
 }
 
 
-def make(sizes, *, begin, count, seed=0, norms=True, dtype=jnp.float32):
-    """Returns arguments: heads, cache, begin and end, rotations, gains."""
+def make(sizes, *, begin, count, seed=0, norms=True, dtype=jnp.float32, image=None):
+    """Returns arguments: heads, cache, places, rotations, gains.
+
+    New tokens from the first to the last number of `image` see one another.
+    """
     B, L, N, K, S, H = sizes
     rng = np.random.default_rng(seed)
 
@@ -36,7 +39,11 @@ def make(sizes, *, begin, count, seed=0, norms=True, dtype=jnp.float32):
     cache = draw(B, K, S, H).astype(dtype), draw(B, K, S, H).astype(dtype)
     gains = (draw(H), draw(H)) if norms else ()
     end = begin + jnp.asarray(count, jnp.int32)
-    return (*heads, *cache, begin, end, *rope, *gains)
+    last_seen = positions
+    if image is not None:
+        first, last = image
+        last_seen = last_seen.at[:, first : last + 1].set(positions[:, last : last + 1])
+    return (*heads, *cache, begin, end, last_seen, *rope, *gains)
 
 
 def options(window=None, softcap=None, scale=0.2):
@@ -82,6 +89,25 @@ def test_attention_equals_the_reference(name, window, instruction_set):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("window", [None, 3, 30])
+@pytest.mark.parametrize("name", [n for n, sizes in SIZES.items() if sizes[1] > 2])
+def test_tokens_of_an_image_see_all_of_it(name, window, instruction_set):
+    """All of the new tokens, their end, or some in the middle."""
+    del instruction_set
+    B, L, _, _, S, _ = sizes = SIZES[name]
+    for image in ((0, L - 1), (L // 2, L - 1), (1, L - 2)):
+        begin = [S // 4] * B
+        arguments = make(sizes, begin=begin, count=[L] * B, image=image)
+        found, expected = both(arguments, **options(window))
+        assert_same(found, expected, [L] * B)
+        causal, _ = both(make(sizes, begin=begin, count=[L] * B), **options(window))
+        changed = np.abs(np.asarray(causal.out) - np.asarray(found.out)).max((0, 2, 3))
+        in_image = np.arange(image[0], image[1])
+        assert (changed[in_image] > 0).all()
+        assert (np.delete(changed, in_image) == 0).all()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SIZES)
 def test_a_cache_of_halves_equals_the_reference(name, instruction_set):
     """New keys and values are rounded before anything looks at them, as in jnp."""
@@ -118,7 +144,7 @@ def test_numbers_that_float16_cannot_hold(name, instruction_set):
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float16])
 def test_caches_of_both_dtypes_take_the_kernel(dtype):
-    q, k, v, k_cache, v_cache, begin, end, cos, sin, *gains = make(
+    q, k, v, k_cache, v_cache, begin, end, last_seen, cos, sin, *gains = make(
         (1, 1, 4, 1, 40, 32), begin=[20], count=[1], dtype=dtype
     )
     call = functools.partial(
@@ -126,6 +152,7 @@ def test_caches_of_both_dtypes_take_the_kernel(dtype):
         cache=(k_cache, v_cache),
         begin=begin,
         end=end,
+        last_seen=last_seen,
         rope=math.RopeTable(cos, sin),
         norms=kernels.HeadNorms(*gains, 1e-6),
         window=None,
@@ -150,10 +177,11 @@ def test_chunked_equals_whole(dtype):
         for i in range(0, 12, length):
             part = slice(i, i + length)
             begin = jnp.asarray([20 + i], jnp.int32)
+            places = 20 + jnp.arange(12)[None, part]
             found = call(
                 *(x[:, part] for x in (q, k, v)),
                 *cache,
-                *(begin, begin + length),
+                *(begin, begin + length, places),
                 *(x[:, part] for x in (cos, sin)),
                 *(query_gain, key_gain),
             )
@@ -198,7 +226,7 @@ def test_a_row_does_not_depend_on_the_others():
     call = jax.jit(functools.partial(_cached_attention._call, **options(window=9)))
     together = call(*arguments)
     for row in range(4):
-        alone = call(*(x[row : row + 1] for x in arguments[:9]), *arguments[9:])
+        alone = call(*(x[row : row + 1] for x in arguments[:10]), *arguments[10:])
         for a, b in zip(alone, together, strict=True):
             np.testing.assert_array_equal(a[0], b[row])
     assert (together.out[2] == 0).all()
@@ -214,6 +242,7 @@ def test_rows_without_new_tokens_and_empty_batches():
         cache=(jnp.zeros([0, 1, 8, 16]),) * 2,
         begin=jnp.zeros([0], jnp.int32),
         end=jnp.zeros([0], jnp.int32),
+        last_seen=jnp.zeros([0, 1], jnp.int32),
         rope=math.RopeTable(jnp.zeros([0, 1, 8]), jnp.zeros([0, 1, 8])),
         norms=None,
         window=None,

@@ -10,6 +10,7 @@ from tolerances import assert_close
 
 from gemma.gm.math import (
     Keys,
+    Queries,
     attention_mask,
     blockwise_attention,
     dot_product_attention,
@@ -89,15 +90,15 @@ def test_blockwise_equals_one_piece(slots, softcap, window):
     new_k, new_v = some((2, 2, L, 8), 3), some((2, 2, L, 8), 4)
 
     @settings(max_examples=8)
-    @given(st.tuples(st.integers(0, slots), st.integers(0, slots)))
-    def check(filled):
+    @given(st.tuples(st.integers(0, slots), st.integers(0, slots)), st.booleans())
+    def check(filled, is_image):
         num_cached = jnp.array(filled, jnp.int32)
         place = jnp.arange(slots, dtype=jnp.int32)[None, :]
         positions = jnp.where(place < num_cached[:, None], place, -1)
         queries = num_cached[:, None] + jnp.arange(L, dtype=jnp.int32)[None, :]
+        last_seen = jnp.broadcast_to(queries[:, -1:], (2, L)) if is_image else queries
         found = jit_blockwise(
-            q,
-            queries,
+            Queries(q, queries, last_seen),
             Keys(new_k, new_v, queries),
             Keys(cached_k, cached_v, positions),
             num_cached,
@@ -110,7 +111,10 @@ def test_blockwise_equals_one_piece(slots, softcap, window):
             jnp.concatenate([cached_k, new_k], axis=2),
             jnp.concatenate([cached_v, new_v], axis=2),
             attention_mask(
-                queries, jnp.concatenate([positions, queries], axis=1), window=window
+                queries,
+                jnp.concatenate([positions, queries], axis=1),
+                window=window,
+                last_seen=last_seen,
             ),
             scale=0.3,
             softcap=softcap,

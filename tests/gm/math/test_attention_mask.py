@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gemma.gm.math import attention_mask
+from gemma.gm.math import attention_mask, ends_of_runs
 
 
 @pytest.mark.parametrize("window", [None, 1, 2, 3, 100])
@@ -27,3 +27,22 @@ def test_window_counts_the_query_itself():
         [False, True, True, False],
         [False, False, True, True],
     ]
+
+
+def test_soft_tokens_that_follow_one_another_see_one_another():
+    """Two images with text between, the window's left side, and rows that differ."""
+    is_soft = jnp.array([[0, 1, 1, 1, 0, 1, 1], [0, 0, 0, 0, 0, 0, 1]], bool)
+    place = jnp.broadcast_to(jnp.arange(7, dtype=jnp.int32), (2, 7))
+    ends = ends_of_runs(place, is_soft)
+    assert ends.tolist() == [[0, 3, 3, 3, 4, 6, 6], [0, 1, 2, 3, 4, 5, 6]]
+    mask = attention_mask(place, place, window=3, last_seen=ends).astype(int)
+    assert mask[0].tolist() == [
+        [1, 0, 0, 0, 0, 0, 0],
+        [1, 1, 1, 1, 0, 0, 0],
+        [1, 1, 1, 1, 0, 0, 0],
+        [0, 1, 1, 1, 0, 0, 0],
+        [0, 0, 1, 1, 1, 0, 0],
+        [0, 0, 0, 1, 1, 1, 1],
+        [0, 0, 0, 0, 1, 1, 1],
+    ]
+    np.testing.assert_array_equal(mask[1], attention_mask(place, place, window=3)[1])

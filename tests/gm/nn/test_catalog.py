@@ -1,5 +1,7 @@
 """The published sizes."""
 
+import dataclasses
+
 import pytest
 
 from gemma.gm import nn
@@ -24,10 +26,21 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("name", nn.CATALOG)
 def test_number_of_parameters(name):
-    model = getattr(nn, name)()
+    model = nn.Transformer(dataclasses.replace(nn.CATALOG[name], vision=None))
     billions, more_rows = PUBLISHED[name]
     count = num_params(model.specs()) + more_rows * model.config.embed_dim
     assert round(count / 1e9, 3) == billions
+
+
+# As Hugging Face counts them, tower and projector included.
+@pytest.mark.parametrize(
+    ("name", "billions"),
+    [("Gemma3_4B", 4.30), ("Gemma3_12B", 12.19), ("Gemma3_27B", 27.43)],
+)
+def test_number_of_parameters_with_eyes(name, billions):
+    make = getattr(nn, name)
+    assert round(num_params(make().specs()) / 1e9, 2) == billions
+    assert make(text_only=True).config.vision is None
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,8 @@ def test_writing_fills_the_slots_of_a_plain_ring(slots):
             values = np.broadcast_to(
                 np.float32(positions)[:, None, :, None], (2, 1, width, 2)
             )
-            new = NewTokens(positions, valid, begin, begin + np.array(step, np.int32))
+            end = begin + np.array(step, np.int32)
+            new = NewTokens(positions, positions, valid, begin, end)
             keys = Keys(values, 100 + values, positions)
             cache = jit_write(cache, keys, new)
             for ring, count in zip(rings, step, strict=True):

@@ -1,0 +1,188 @@
+"""The eyes of Gemma 3 in checkpoints: SigLIP and the projector <-> our tree.
+
+Hugging Face keeps them with the text model, GGUF in a file of their own (mmproj).
+"""
+
+from collections.abc import Container, Mapping
+from typing import Any
+
+from gemma.gm.ckpts._errors import CheckpointError
+from gemma.gm.ckpts._names import Entry, Layout, check_sizes, short_decimal
+from gemma.gm.vision import VisionConfig
+from gemma.gm.weights import num_out_axes
+
+# The default of each field in transformers 5.23, by our names.
+_FIELDS = {
+    "image_size": ("image_size", 224),
+    "patch_size": ("patch_size", 16),
+    "embed_dim": ("hidden_size", 768),
+    "hidden_dim": ("intermediate_size", 3072),
+    "num_layers": ("num_hidden_layers", 12),
+    "num_heads": ("num_attention_heads", 12),
+    "norm_eps": ("layer_norm_eps", 1e-6),
+}
+# Our name: Hugging Face's, GGUF's. Those of matrices and norms stand for two tensors.
+_LAYER = {
+    "attn_norm": ("layer_norm1", "ln1"),
+    "attn/q": ("self_attn.q_proj", "attn_q"),
+    "attn/k": ("self_attn.k_proj", "attn_k"),
+    "attn/v": ("self_attn.v_proj", "attn_v"),
+    "attn/o": ("self_attn.out_proj", "attn_out"),
+    "mlp_norm": ("layer_norm2", "ln2"),
+    "mlp/up": ("mlp.fc1", "ffn_up"),
+    "mlp/down": ("mlp.fc2", "ffn_down"),
+}
+_PATCHES, _PROJECTOR = "embeddings.patch_embedding", "multi_modal_projector."
+# As published and in transformers 4, as 5 saves it, as 5 has it in memory.
+_TOWERS = (
+    "vision_tower.vision_model.",
+    "vision_tower.",
+    "model.vision_tower.vision_model.",
+    "model.vision_tower.",
+)
+# A pooling head that some configs make and nobody asks, and a buffer of old files.
+_UNUSED = tuple(f"{tower}head." for tower in _TOWERS)
+_BUFFER = "embeddings.position_ids"
+
+
+def vision_from_json(
+    stated: Mapping[str, Any], *, tokens_per_image: int, soft_token: int
+) -> VisionConfig:
+    """Returns the eyes that a `vision_config` states.
+
+    Raises:
+      ValueError: It is no SigLIP, or a size is absurd.
+    """
+    kind = stated.get("model_type", "siglip_vision_model")
+    activation = stated.get("hidden_act", "gelu_pytorch_tanh")
+    if kind != "siglip_vision_model" or activation != "gelu_pytorch_tanh":
+        raise ValueError(f"vision_config is a {kind} with {activation}")
+    fields = {ours: stated.get(*theirs) for ours, theirs in _FIELDS.items()}
+    fields |= {"tokens_per_image": tokens_per_image, "soft_token": soft_token}
+    check_sizes(fields)
+    return VisionConfig(**fields)
+
+
+def vision_to_json(config: VisionConfig) -> dict[str, Any]:
+    """Returns the `vision_config` of the eyes; undoes `vision_from_json`."""
+    fields = {theirs: getattr(config, ours) for ours, (theirs, _) in _FIELDS.items()}
+    return fields | {
+        "model_type": "siglip_vision_model",
+        "hidden_act": "gelu_pytorch_tanh",
+        "vision_use_head": False,
+    }
+
+
+def vision_names_huggingface(
+    config: VisionConfig, present: Container[str]
+) -> dict[str, Entry]:
+    """Returns `{our path: entry}` for the spelling of the tensors present."""
+    spelled = (p for p in _TOWERS if f"{p}{_PATCHES}.weight" in present)
+    tower = next(spelled, _TOWERS[0])
+    projector = _PROJECTOR
+    if f"model.{_PROJECTOR}mm_input_projection_weight" in present:
+        projector = f"model.{_PROJECTOR}"
+    names = {
+        **_pair("patch_embedding", f"{tower}{_PATCHES}"),
+        "position_embedding": Entry(f"{tower}embeddings.position_embedding.weight"),
+        **_pair("final_norm", f"{tower}post_layernorm"),
+        "projector/norm": Entry(f"{projector}mm_soft_emb_norm.weight"),
+        "projector/weight": Entry(
+            f"{projector}mm_input_projection_weight", layout=Layout.TRANSPOSED
+        ),
+    }
+    for i in range(config.num_layers):
+        for ours, (theirs, _) in _LAYER.items():
+            names |= _pair(f"layer_{i}/{ours}", f"{tower}encoder.layers.{i}.{theirs}")
+    return {f"vision/{ours}": entry for ours, entry in names.items()}
+
+
+def is_unused_by_eyes(name: str) -> bool:
+    """Whether a tensor of the tower is known and not needed."""
+    return name.startswith(_UNUSED) or name.endswith(_BUFFER)
+
+
+def is_of_eyes(name: str) -> bool:
+    """Whether a tensor is one of the tower or the projector."""
+    prefixes = ("vision_tower.", _PROJECTOR)
+    return name.removeprefix("model.").startswith(prefixes)
+
+
+def vision_from_metadata(metadata: Mapping[str, Any], where: object) -> VisionConfig:
+    """Returns the eyes that the metadata of an mmproj file states.
+
+    Args:
+      metadata: Keys and values.
+      where: The file, for error messages.
+    """
+    kind = metadata.get(
+        "clip.vision.projector_type", metadata.get("clip.projector_type")
+    )
+    if kind != "gemma3":
+        raise CheckpointError(
+            f"{where} holds the eyes of {kind!r}; those of 'gemma3' can be read."
+        )
+    keys = {
+        "image_size": "image_size",
+        "patch_size": "patch_size",
+        "embed_dim": "embedding_length",
+        "hidden_dim": "feed_forward_length",
+        "num_layers": "block_count",
+        "num_heads": "attention.head_count",
+    }
+    try:
+        fields = {ours: metadata[f"clip.vision.{key}"] for ours, key in keys.items()}
+        check_sizes(fields)
+        epsilon = metadata.get("clip.vision.attention.layer_norm_epsilon", 1e-6)
+        # Not in the metadata: sixteen patches become one soft token.
+        tokens_per_image = (fields["image_size"] // fields["patch_size"] // 4) ** 2
+        return VisionConfig(
+            **fields, tokens_per_image=tokens_per_image, norm_eps=short_decimal(epsilon)
+        )
+    except KeyError as error:
+        raise CheckpointError(f"{where} lacks the key {error} in its header.") from None
+    except ValueError as error:
+        raise CheckpointError(f"{where} does not describe eyes: {error}") from None
+
+
+def vision_names_gguf(
+    config: VisionConfig, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Entry]:
+    """Returns `{our path: entry}` for an mmproj file.
+
+    Early conversions exchanged the names of the two matrices of a feed-forward layer;
+    their shapes tell.
+    """
+    is_exchanged = shapes.get("v.blk.0.ffn_up.weight", ())[:1] == (config.embed_dim,)
+    exchanged = {"ffn_up": "ffn_down", "ffn_down": "ffn_up"} if is_exchanged else {}
+    names = {
+        **_pair("patch_embedding", "v.patch_embd"),
+        "position_embedding": Entry("v.position_embd.weight"),
+        **_pair("final_norm", "v.post_ln"),
+        # The one norm of the file that its converter added one to.
+        "projector/norm": Entry("mm.soft_emb_norm.weight", offset=-1.0),
+        "projector/weight": Entry(
+            "mm.input_projection.weight", layout=Layout.TRANSPOSED
+        ),
+    }
+    for i in range(config.num_layers):
+        for ours, (_, theirs) in _LAYER.items():
+            name = exchanged.get(theirs, theirs)
+            names |= _pair(f"layer_{i}/{ours}", f"v.blk.{i}.{name}")
+    return {f"vision/{ours}": entry for ours, entry in names.items()}
+
+
+def _pair(ours: str, theirs: str) -> dict[str, Entry]:
+    """Returns what is multiplied with and what is added: of a matrix or of a norm."""
+    weight, bias = f"{theirs}.weight", f"{theirs}.bias"
+    if ours.endswith("norm"):
+        return {f"{ours}/scale": Entry(weight), f"{ours}/bias": Entry(bias)}
+    if ours == "patch_embedding":
+        return {
+            f"{ours}/kernel": Entry(weight, layout=Layout.SAME),
+            f"{ours}/bias": Entry(bias),
+        }
+    return {
+        ours: Entry(weight, num_out_axes(ours)),
+        f"{ours}_bias": Entry(bias, layout=Layout.FLAT),
+    }
