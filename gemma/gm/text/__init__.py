@@ -3,7 +3,12 @@
 from typing import TYPE_CHECKING
 
 from gemma.gm._lazy import lazily
+from gemma.gm.text._constraint import Constraint, ConstraintError
 from gemma.gm.text._detokenize import StreamingDecoder
+from gemma.gm.text._fill_in_middle import (
+    fill_in_middle_prompt,
+    fill_in_middle_stops,
+)
 from gemma.gm.text._generation import FinishReason, Generation, Piece, TokenLogprobs
 from gemma.gm.text._prompts import Prompt
 from gemma.gm.text._reading import Reading, read_ahead
@@ -41,6 +46,8 @@ __getattr__ = lazily(
 
 __all__ = [
     "ChatSampler",
+    "Constraint",
+    "ConstraintError",
     "FinishReason",
     "Generation",
     "Greedy",
@@ -64,5 +71,7 @@ __all__ = [
     "TopPSampling",
     "TopkSampling",
     "Vocabulary",
+    "fill_in_middle_prompt",
+    "fill_in_middle_stops",
     "read_ahead",
 ]

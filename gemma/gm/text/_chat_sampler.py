@@ -2,7 +2,7 @@
 
 import copy
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from gemma.gm.ckpts import Progress
 from gemma.gm.dialog import Conversation, Image, Role, Turn, fill_placeholders
 from gemma.gm.nn import Transformer
 from gemma.gm.text._generation import Piece
+from gemma.gm.text._options import check_count
 from gemma.gm.text._pictures import as_sources
 from gemma.gm.text._reading import Reading
 from gemma.gm.text._sampler import Sampler
@@ -175,7 +176,7 @@ class ChatSampler:
         max_new_tokens: int | None = None,
         multi_turn: bool | None = None,
         **options: Any,
-    ) -> Iterator[Piece]:
+    ) -> Generator[Piece, None, None]:
         """Says something to the model; yields its answer as it is made.
 
         Whoever stops before the end leaves the answer as it is then.
@@ -228,7 +229,7 @@ class ChatSampler:
         other.turns = list(self.turns)
         return other
 
-    def _record(self, turn: Turn, stream: Stream) -> Iterator[Piece]:
+    def _record(self, turn: Turn, stream: Stream) -> Generator[Piece, None, None]:
         """Yields an answer; adds what was said of it to the conversation."""
         texts: list[str] = []
         was_said = True
@@ -266,6 +267,7 @@ class ChatSampler:
                 f"{self._max_out_length:,}. Pass a larger max_out_length when you make "
                 "the ChatSampler."
             )
+        check_count("max_new_tokens", max_new_tokens, at_least=1)
         return max_new_tokens or self._max_out_length
 
     def _fitting(self, turns: list[Turn], num_new: int | None) -> list[Turn]:

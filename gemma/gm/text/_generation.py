@@ -2,11 +2,14 @@
 
 import dataclasses
 from collections.abc import Collection, Iterator, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from gemma.gm.text._detokenize import StreamingDecoder
 from gemma.gm.text._stop import StopStrings
 from gemma.gm.text._tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from gemma.gm.text._matcher import Matcher
 
 # "stop": the model ended its answer, or a stop string came up.
 # "length": max_new_tokens were made, or the cache is full.
@@ -72,6 +75,7 @@ class GrowingRow:
     Attributes:
       token_ids: The prompt, and the answer so far.
       room: How many more tokens it may take.
+      matcher: What knows which tokens may come, if not all may.
       finish_reason: Set once it has ended.
     """
 
@@ -86,21 +90,25 @@ class GrowingRow:
         stop: Sequence[str],
         stop_ids: Collection[int],
         max_new_tokens: int,
+        matcher: "Matcher | None" = None,
     ):
         self.token_ids = list(prompt_ids)
         self._index = index
         self._stop_ids = stop_ids
         self._decoder = StreamingDecoder(tokenizer)
         self._stop = StopStrings(stop)
+        self.matcher = matcher
         self.room = max_new_tokens
 
     def push(self, token_id: int, logprobs: TokenLogprobs | None) -> Piece:
         """Takes the next token; returns what may be shown."""
         self.room -= 1
         self.token_ids.append(token_id)
+        if self.matcher is not None:
+            self.matcher.accept(token_id)
         is_end = token_id in self._stop_ids
         text, found = self._stop.push("" if is_end else self._decoder.push(token_id))
-        if is_end or found:
+        if is_end or found or (self.matcher is not None and self.matcher.is_finished):
             self.finish_reason = "stop"
         elif self.room == 0:
             self.finish_reason = "length"

@@ -1,12 +1,14 @@
 """What people ask of answers: checked, and as arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
 from gemma.gm.kernels import Screen
 from gemma.gm.math import pack_bits
+from gemma.gm.text._constraint import Constraint
 from gemma.gm.text._decode import Choice
 from gemma.gm.text._draw import needs_few, stack
 from gemma.gm.text._sampling import Sampling
@@ -93,3 +95,43 @@ def each_row(
     if len(sampling) != num_rows:
         raise ValueError(f"There are {num_rows} prompts and {len(sampling)} samplings.")
     return sampling
+
+
+def each_constraint(
+    constraint: Constraint | Sequence[Constraint | None] | None,
+    schema: Mapping[str, Any] | str | bool | None,
+    stop: Sequence[str],
+    rooms: Sequence[int],
+) -> list[tuple[Constraint | None, int]]:
+    """Returns the constraint of each row, and the most tokens of its answer.
+
+    Raises:
+      ValueError: There are not as many as rows, both a constraint and a schema, or
+        stop strings, which would cut what matches.
+    """
+    if schema is not None:
+        if constraint is not None:
+            raise ValueError("Pass a constraint or a schema, not both.")
+        constraint = Constraint.json_schema(schema)
+    if constraint is None or isinstance(constraint, Constraint):
+        constraint = [constraint] * len(rooms)
+    if len(constraint) != len(rooms):
+        raise ValueError(
+            f"There are {len(rooms)} prompts and {len(constraint)} constraints."
+        )
+    if stop and any(constraint):
+        raise ValueError(
+            "Stop strings would cut a text that has to match as a whole. Leave stop out."
+        )
+    return list(zip(constraint, rooms, strict=True))
+
+
+def room_for(prompt_length: int, max_new_tokens: int | None, cache_length: int) -> int:
+    """Returns how many tokens may follow a prompt; refuses one that has no room."""
+    room = cache_length - prompt_length
+    if room < 1:
+        raise ValueError(
+            f"Prompt has {prompt_length:,} tokens but the cache holds {cache_length:,} "
+            "with the answer. Pass a larger cache_length or shorten the prompt."
+        )
+    return room if max_new_tokens is None else min(room, max_new_tokens)

@@ -1,9 +1,9 @@
 """Prompts in, texts out."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 
@@ -20,6 +20,7 @@ from gemma.gm.text._compilation import (
     default_cache_length,
     enable_compilation_cache,
 )
+from gemma.gm.text._constraint import Constraint
 from gemma.gm.text._decode import MAX_STEPS
 from gemma.gm.text._generation import (
     Generation,
@@ -32,8 +33,10 @@ from gemma.gm.text._loading import load, tokenizer_beside
 from gemma.gm.text._options import (
     check_count,
     check_list,
+    each_constraint,
     each_row,
     make_choice,
+    room_for,
     token_ids,
 )
 from gemma.gm.text._pictures import as_sources
@@ -47,6 +50,9 @@ from gemma.gm.text._state import SamplerOutput, State
 from gemma.gm.text._stream import Questions, Runtime, Stream
 from gemma.gm.text._tokenizer import Tokenizer
 from gemma.gm.typing import DType, Params
+
+if TYPE_CHECKING:
+    from gemma.gm.text._matcher import Grammars, Matcher
 
 
 class Sampler:
@@ -216,6 +222,8 @@ class Sampler:
         stop: Sequence[str] = (),
         stop_tokens: Sequence[str | int] = (),
         forbidden_tokens: Sequence[str | int] = (),
+        constraint: Constraint | Sequence[Constraint | None] | None = None,
+        schema: Mapping[str, Any] | str | bool | None = None,
         num_logprobs: int | None = None,
         last_state: State | None = None,
         return_state: bool = False,
@@ -237,6 +245,11 @@ class Sampler:
           stop: Strings that end an answer, besides the model's own ending tokens.
           stop_tokens: Ids, or strings of a single token, that end an answer too.
           forbidden_tokens: Ids, or strings of a single token, that are never drawn.
+          constraint: What the text of each answer, or of all, must match; see
+            `Constraint`. It always does: an answer that would grow too long is led
+            to its end in time.
+          schema: A JSON schema that all answers match: short for
+            `constraint=Constraint.json_schema(schema)`.
           num_logprobs: Also give the log-probability of each token, and of so many of
             the most probable ones, under the model: before penalties, temperature and
             cuts, forbidden tokens left out.
@@ -245,8 +258,10 @@ class Sampler:
           return_state: Whether the iterator's `state` will be asked for.
 
         Raises:
-          ValueError: An option is out of range, or a prompt does not fit the cache.
-            Raised by this call, before the first token.
+          ValueError: An option is out of range, a prompt does not fit the cache, or
+            nothing of that length matches a constraint. Raised by this call, before the
+            first token.
+          ImportError: A constraint was given, and llguidance is not installed.
         """
         prompts = self._encode(prompt, images, last_state)
         check_count("max_new_tokens", max_new_tokens, at_least=1)
@@ -257,6 +272,11 @@ class Sampler:
             *self.tokenizer.stop_ids,
             *token_ids("stop_tokens", stop_tokens, self.tokenizer),
         }
+        rooms = [
+            room_for(len(encoded.token_ids), max_new_tokens, self.cache_length)
+            for encoded in prompts
+        ]
+        matchers = self._matchers(each_constraint(constraint, schema, stop, rooms))
         rows = [
             GrowingRow(
                 i,
@@ -264,7 +284,8 @@ class Sampler:
                 self.tokenizer,
                 stop=stop,
                 stop_ids=stop_ids,
-                max_new_tokens=self._room(encoded.token_ids, max_new_tokens),
+                max_new_tokens=rooms[i],
+                matcher=matchers[i],
             )
             for i, encoded in enumerate(prompts)
         ]
@@ -349,7 +370,7 @@ class Sampler:
         prompts, is_single = as_batch(prompt)
         before: Sequence[EncodedPrompt | None] = [None] * len(prompts)
         if last_state is not None:
-            self._check_state(last_state, len(prompts))
+            last_state.check_fits(len(prompts), self.params, self.cache_length)
             before = last_state.prompts
         sources = as_sources(images, len(prompts), is_single=is_single)
         return [
@@ -357,25 +378,21 @@ class Sampler:
             for one, its_images, known in zip(prompts, sources, before, strict=True)
         ]
 
-    def _check_state(self, state: State, num_rows: int) -> None:
-        num_states = len(state.prompts)
-        if num_states != num_rows:
-            raise ValueError(
-                f"last_state has {num_states} rows for {num_rows} prompts."
-            )
-        if state.params is not self.params or state.cache_length != self.cache_length:
-            raise ValueError(
-                "last_state was made by another sampler: with other params, or with "
-                f"cache_length={state.cache_length} and not {self.cache_length}."
-            )
+    @functools.cached_property
+    def _grammars(self) -> "Grammars":
+        from gemma.gm.text._matcher import Grammars
 
-    def _room(self, prompt: list[int], max_new_tokens: int | None) -> int:
-        """Returns how many tokens may follow a prompt; refuses one that has no room."""
-        room = self.cache_length - len(prompt)
-        if room < 1:
-            raise ValueError(
-                f"Prompt has {len(prompt):,} tokens but the cache holds "
-                f"{self.cache_length:,} with the answer. Pass a larger cache_length or "
-                "shorten the prompt."
-            )
-        return room if max_new_tokens is None else min(room, max_new_tokens)
+        return Grammars(self.tokenizer, vocab_size=self.model.config.vocab_size)
+
+    def _matchers(
+        self, limited: Sequence[tuple[Constraint | None, int]]
+    ) -> list["Matcher | None"]:
+        """Returns what knows which tokens may come, for each row that has a constraint.
+
+        Args:
+          limited: The constraint of each row, and the most tokens of its answer.
+        """
+        return [
+            constraint and self._grammars.start(constraint, max_tokens=max_tokens)
+            for constraint, max_tokens in limited
+        ]

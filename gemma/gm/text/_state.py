@@ -54,6 +54,18 @@ class State:
         cache = self._cache_at(begin)
         return _next_logits(self.model, self.params, cache, last)[0]
 
+    def check_fits(self, num_rows: int, params: Params, cache_length: int) -> None:
+        """Raises ValueError if a sampler cannot go on from here with so many prompts."""
+        if len(self.prompts) != num_rows:
+            raise ValueError(
+                f"last_state has {len(self.prompts)} rows for {num_rows} prompts."
+            )
+        if self.params is not params or self.cache_length != cache_length:
+            raise ValueError(
+                "last_state was made by another sampler: with other params, or with "
+                f"cache_length={self.cache_length} and not {cache_length}."
+            )
+
     def shared_lengths(self, prompts: Sequence[EncodedPrompt]) -> list[int]:
         """Returns how many tokens of each prompt the cache holds already.
 

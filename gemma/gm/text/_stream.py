@@ -132,7 +132,7 @@ class Stream(Iterator[Piece]):
         room = max(row.room for row in rows) - 1
         while True:
             made = self._made
-            if room > 0:
+            if room > 0 and not self._is_constrained:
                 # Dispatched before the host looks at the tokens made: the device never
                 # waits for the host. At an early end, the last steps are for nothing.
                 num_steps = min(room, 1 if made.logits is not None else MAX_STEPS)
@@ -146,6 +146,25 @@ class Stream(Iterator[Piece]):
                 if not self._keeps_state:
                     self._runtime.caches.give(len(rows), self._made.cache)
                 return
+            if self._is_constrained:
+                # Which tokens may come next depends on those that came.
+                self._made = decode(made.cache, made.last, self._asked.stop_ids, 1)
+
+    @property
+    def _is_constrained(self) -> bool:
+        return any(row.matcher is not None for row in self._asked.rows)
+
+    def _allowed(self) -> np.ndarray:
+        """Returns which tokens may come next in each row, a bit each."""
+        allowed = np.array(self._asked.choice.allowed)
+        for words, row in zip(allowed, self._asked.rows, strict=True):
+            if row.matcher is not None and row.finish_reason is None:
+                words &= row.matcher.allowed
+                if not words.any():
+                    raise ValueError(
+                        "The forbidden tokens leave nothing that the constraint allows."
+                    )
+        return allowed
 
     def _filled_cache(self) -> Cache:
         """Returns a cache with all tokens of the prompts but the last."""
@@ -191,7 +210,10 @@ class Stream(Iterator[Piece]):
             active = np.array([row.finish_reason is None for row in rows])
             made = self._made
             said = history if made is None else made.history
-            arguments = run.params, cache, last, active, choice, said
+            chosen = choice
+            if self._is_constrained:
+                chosen = choice._replace(allowed=jax.device_put(self._allowed()))
+            arguments = run.params, cache, last, active, chosen, said
             return run.programs.decode_steps(*arguments, stop_ids, np.int32(num_steps))
 
         return decode

@@ -1,6 +1,6 @@
 """A conversation in which the model may ask for tools."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 from gemma.gm.dialog import (
@@ -91,7 +91,7 @@ class ToolSampler(ChatSampler):
         *,
         stop: Sequence[str] = (),
         **options: Any,
-    ) -> Iterator[Piece]:
+    ) -> Generator[Piece, None, None]:
         """Says something to the model; yields all that it writes, its calls included.
 
         Args:
@@ -108,7 +108,9 @@ class ToolSampler(ChatSampler):
         options |= {"multi_turn": True, "images": None}
         return self._go_on(first, options)
 
-    def _go_on(self, pieces: Iterator[Piece], options: Any) -> Iterator[Piece]:
+    def _go_on(
+        self, pieces: Iterator[Piece], options: Any
+    ) -> Generator[Piece, None, None]:
         """Yields pieces; runs what they ask for, and yields what is said to that."""
         yield from pieces
         for num_rounds in range(self._max_rounds + 1):

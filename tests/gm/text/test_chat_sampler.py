@@ -171,6 +171,11 @@ def test_answers_longer_than_their_limit_are_refused(make):
         chat.chat(QUESTION, max_new_tokens=11)
 
 
+def test_an_answer_of_no_tokens_is_refused(make):
+    with pytest.raises(ValueError, match="max_new_tokens is 0; it must be 1 or more"):
+        make().chat(QUESTION, max_new_tokens=0)
+
+
 @pytest.mark.slow
 def test_answers_end_at_their_limit(make):
     chat = make(max_out_length=3)

@@ -1,0 +1,246 @@
+"""How an answer that has begun comes to its end, the short way."""
+
+import bisect
+import heapq
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Protocol, Self
+
+import numpy as np
+
+from gemma.gm.text._token_texts import Bits, TokenTexts
+
+# What tends to lead to the end is tried first. The costs make a search quick, no more:
+# an ending is an ending, and its length is measured, whatever they are.
+_BYTE_COSTS = [40] * 256
+for _bytes, _cost in (
+    (b'"', 1),
+    (b"]}:", 2),
+    (b"0123456789[{", 4),
+    (b",", 60),
+    (b"\\", 200),
+):
+    for _byte in _bytes:
+        _BYTE_COSTS[_byte] = _cost
+_RANK_COST, _FORCED_BYTE_COST = 0.5, 0.125
+# For a byte after which there are the same ways on as before it.
+_ALIKE_COST = 400
+# How often a byte is repeated in search of a change, and how long an ending may be.
+_LONGEST_RUN, _LONGEST = 4_096, 1 << 16
+_MAX_TAILS, _MAX_TRIED = 6, 12
+
+
+class Engine(Protocol):
+    """What is used of `llguidance.LLMatcher`, which holds the state of an answer."""
+
+    def deep_copy(self) -> Self: ...
+    def consume_token(self, sampled_token: int) -> bool: ...
+    def consume_tokens(self, sampled_tokens: list[int]) -> bool: ...
+    def validate_tokens(self, tokens: list[int]) -> int: ...
+    def compute_ff_bytes(self) -> bytes: ...
+    def is_accepting(self) -> bool: ...
+    def is_stopped(self) -> bool: ...
+    def is_error(self) -> bool: ...
+    def unsafe_compute_mask_ptr(self, trg_pointer: int, trg_byte_size: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A text that makes an answer whole, and tokens that write it."""
+
+    text: bytes
+    ids: tuple[int, ...]
+
+    @classmethod
+    def spelled(cls, text: bytes, texts: TokenTexts) -> Self:
+        """Returns the ending in few tokens."""
+        return cls(text, tuple(texts.spell(text)))
+
+    @property
+    def num_tokens(self) -> int:
+        """How many tokens it takes, with the one that ends the answer."""
+        return len(self.ids) + 1
+
+
+@dataclass(slots=True)
+class _State:
+    """The state after `text`; `choices` are the bytes that may follow."""
+
+    engine: Engine
+    text: bytes = b""
+    choices: bytes | None = None
+    is_whole: bool = False
+    has_run: bool = False
+
+    def is_like(self, other: "_State") -> bool:
+        return (self.choices, self.is_whole) == (other.choices, other.is_whole)
+
+
+class _Task(IntEnum):
+    """What is to be done with a state, the first things first."""
+
+    LEAVE = 0
+    STEP = 1
+    RUN = 2
+
+
+# What the way has cost, what is next, a number that keeps order, a state, a byte to take.
+_Entry = tuple[float, _Task, int, _State, bytes]
+
+
+def next_tokens(engine: Engine, texts: TokenTexts) -> Bits | None:
+    """Returns the tokens that may come next, or None where the engine has given up.
+
+    An engine that has given up would allow the end instead.
+    """
+    bits = np.zeros(texts.num_words, np.uint32)
+    num_bytes = -(-len(texts.texts) // 32) * bits.itemsize
+    engine.unsafe_compute_mask_ptr(bits.ctypes.data, num_bytes)
+    return None if engine.is_error() else bits
+
+
+def ends_with(
+    engine: Engine, texts: TokenTexts, ending: bytes, first: Sequence[int] = ()
+) -> bool:
+    """Returns whether some tokens, and then a text, make the answer whole."""
+    tokens = [*first, *texts.spell_bytes(ending), texts.stop_ids[0]]
+    return engine.validate_tokens(tokens) == len(tokens)
+
+
+def fits(ending: bytes, texts: TokenTexts, num_left: int) -> bool:
+    """Returns whether an ending can be written in so many tokens, the end counted."""
+    # It takes no more tokens than bytes.
+    return len(ending) < num_left or len(texts.spell(ending)) < num_left
+
+
+class EndingSearch:
+    """Searches for endings, from the likely to the unlikely, and gives up in time."""
+
+    def __init__(self, texts: TokenTexts, num_states: int):
+        """Makes a search that looks at `num_states` states in all."""
+        self._texts, self._num_states = texts, num_states
+
+    def find(self, engine: Engine, tails: Iterable[bytes] = ()) -> bytes | None:
+        """Returns a text that makes an answer whole, if it finds one.
+
+        Args:
+          engine: The state of the answer; stays as it is.
+          tails: What the ending may end with.
+        """
+        tails, order = tuple(tails), itertools.count()
+        waiting: list[_Entry] = [(0.0, _Task.STEP, next(order), _State(engine), b"")]
+        while waiting:
+            cost, task, _, state, step = heapq.heappop(waiting)
+            if task is _Task.LEAVE and (tail := self._tail(state, tails)) is not None:
+                return state.text + tail
+            for more_cost, *entry in self._ways(task, state, step):
+                heapq.heappush(
+                    waiting, (cost + more_cost, entry[0], next(order), *entry[1:])
+                )
+        return None
+
+    def _ways(self, task: _Task, state: _State, step: bytes) -> Iterator[tuple]:
+        """Yields what can be done next, and its cost."""
+        if task is _Task.LEAVE:
+            for rank, byte in enumerate(state.choices or b""):
+                cost = _BYTE_COSTS[byte] + _RANK_COST * rank
+                yield cost, _Task.STEP, state, bytes([byte])
+        elif task is _Task.RUN:
+            if after := self._run(state, step):
+                yield 0, _Task.LEAVE, after, b""
+        elif after := self._after(state, step):
+            cost = _FORCED_BYTE_COST * (len(after.text) - len(state.text) - len(step))
+            if after.is_like(state):
+                # One of many that are needed, or of no use.
+                cost += _ALIKE_COST
+                yield cost, _Task.RUN, state, step
+            yield cost, _Task.LEAVE, after, b""
+
+    def _tail(self, state: _State, tails: Iterable[bytes]) -> bytes | None:
+        if state.is_whole:
+            return b""
+        fits = (t for t in tails if ends_with(state.engine, self._texts, t))
+        return next(fits, None)
+
+    def _run(self, state: _State, byte: bytes) -> _State | None:
+        """Returns the state after the fewest repetitions of a byte that differs."""
+        if state.has_run:
+            return None
+        state.has_run = True
+        most = 2
+        while not self._differs(state, byte * most):
+            most *= 2
+            if most > _LONGEST_RUN:
+                return None
+        counts = range(most // 2 + 1, most + 1)
+        place = bisect.bisect_left(
+            counts, True, key=lambda count: self._differs(state, byte * count)
+        )
+        return self._after(state, byte * counts[place])
+
+    def _differs(self, state: _State, step: bytes) -> bool:
+        after = self._after(state, step)
+        return not after or not after.is_like(state)
+
+    def _after(self, state: _State, step: bytes) -> _State | None:
+        """Returns the state after some bytes and those that they force."""
+        if self._num_states <= 0:
+            return None
+        self._num_states -= 1
+        engine = state.engine.deep_copy()
+        if not engine.consume_tokens(self._texts.spell_bytes(step)):
+            return None
+        forced = engine.compute_ff_bytes()
+        text = state.text + step + forced
+        if len(text) > _LONGEST:  # perhaps without end
+            return None
+        if not engine.consume_tokens(self._texts.spell_bytes(forced)):
+            return None
+        bits = next_tokens(engine, self._texts)
+        if bits is None:
+            return None
+        choices = self._texts.next_bytes(bits)
+        return _State(engine, text, choices, engine.is_accepting())
+
+
+class Trials:
+    """Tries which endings tokens have, in one state of an answer whose ending is known."""
+
+    def __init__(
+        self, engine: Engine, texts: TokenTexts, ending: Ending, num_states: int
+    ):
+        """Makes trials that may look at `num_states` further states."""
+        self._engine, self._texts = engine, texts
+        self._search = EndingSearch(texts, num_states)
+        self._known, self._tails = [ending.text], _tails(ending.text)
+
+    def endings(self, ids: Iterable[int]) -> dict[int, bytes]:
+        """Returns the endings that it finds for some tokens."""
+        tried = ((token_id, self._ending_after(token_id)) for token_id in ids)
+        return {token_id: ending for token_id, ending in tried if ending is not None}
+
+    def _ending_after(self, token_id: int) -> bytes | None:
+        text = self._texts.texts[token_id]
+        for known in self._known:
+            if known.startswith(text):
+                return known[len(text) :]
+        for tail in self._tails:
+            if ends_with(self._engine, self._texts, tail, first=[token_id]):
+                return tail
+        engine = self._engine.deep_copy()
+        engine.consume_token(token_id)
+        ending = self._search.find(engine, self._tails)
+        if ending is not None:
+            # Others may go the same way, or end the same way.
+            self._known.append(text + ending)
+            self._tails = [*self._tails, ending][-_MAX_TRIED:]
+        return ending
+
+
+def _tails(ending: bytes) -> list[bytes]:
+    """Returns parts of an ending that may also end what another token has begun."""
+    starts = (i + 1 for i, byte in enumerate(ending) if byte in b'",:}]')
+    starts = [1, 0, *itertools.islice(starts, _MAX_TAILS), len(ending)]
+    return list(dict.fromkeys(ending[start:] for start in starts))

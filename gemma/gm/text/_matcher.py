@@ -1,0 +1,406 @@
+"""Which tokens may come next, so that the answer matches a constraint and ends in time.
+
+llguidance knows which tokens keep an answer the beginning of something that matches. That
+is not enough: a model that never closes its string would run into the limit with half an
+answer, and some beginnings have no end at all. So a token is allowed when llguidance does
+and an ending is known for it: a text that makes the answer whole, in as many tokens as
+are left then, the ending token counted.
+
+Why an answer that takes allowed tokens is whole in time: `Grammars.start` finds an ending
+that fits or raises, and from then on there is one at each step. Its own first token is
+always allowed, and leaves a shorter one. There may be other tokens:
+
+1. Token by token. llguidance is asked whether the token, a text and the end may follow.
+   The text is a part of the ending known so far, or comes from a search.
+2. Inside a free string, all that stay in it or end it. `FreeString` says why.
+3. For an expression, all, while there is room. What the beginning of a match lacks is
+   bounded. When few tokens are left, an ending within the bound is found among the texts
+   that match, begin like the answer and go no farther: there each way leads to an end.
+
+Where llguidance gives up, because an automaton has grown too large, the answer takes the
+ending that is known.
+"""
+
+import re
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from gemma.gm.text._constraint import (
+    Constraint,
+    ConstraintError,
+    Grammar,
+    completing_grammar,
+)
+from gemma.gm.text._endings import (
+    Ending,
+    EndingSearch,
+    Engine,
+    Trials,
+    ends_with,
+    fits,
+    next_tokens,
+)
+from gemma.gm.text._free_string import FreeString
+from gemma.gm.text._token_texts import Bits, TokenTexts, add, holds, ids_of
+from gemma.gm.text._tokenizer import Tokenizer
+
+try:
+    import llguidance
+except ImportError as error:
+    raise ImportError(
+        "The package llguidance is missing, which constrained answers need."
+        " pip install 'gemma-jax[constrained]'"
+    ) from error
+
+# States that a search may look at, some 20 microseconds each: before an answer, and at
+# one token of it.
+_NUM_FIRST_STATES, _NUM_STATES = 5_000, 500
+# Where there are more tokens to try, those that are common are tried.
+_MAX_TRIALS = 512
+_NAMES = {"json_schema": "JSON schema", "regex": "pattern", "choice": "choice"}
+_LIMITS = llguidance.LLParserLimits(verbose_errors=False)
+
+
+class Grammars:
+    """Starts answers that match constraints; threads may share it.
+
+    Example:
+      ```python
+      grammars = Grammars(tokenizer, vocab_size=262_144)
+      matcher = grammars.start(Constraint.choice(["yes", "no"]), max_tokens=8)
+      while not matcher.is_finished:
+          matcher.accept(choose(matcher.allowed))
+      ```
+    """
+
+    def __init__(self, tokenizer: Tokenizer, *, vocab_size: int):
+        """Makes no more than a note; the first answer reads the vocabulary.
+
+        Args:
+          tokenizer: The model's.
+          vocab_size: How many tokens the model knows: the rows of its embedding.
+
+        Raises:
+          ValueError: The tokenizer has more tokens than that.
+        """
+        if vocab_size < tokenizer.vocab_size:
+            raise ValueError(
+                f"The tokenizer has {tokenizer.vocab_size:,} tokens, and vocab_size is"
+                f" {vocab_size:,}: it is the number of rows of the model's embedding."
+            )
+        self._tokenizer, self._vocab_size = tokenizer, vocab_size
+        self._lock = threading.Lock()
+        self._read: tuple[TokenTexts, llguidance.LLTokenizer] | None = None
+
+    def start(self, constraint: Constraint, *, max_tokens: int) -> "Matcher":
+        """Returns the state of an answer before its first token.
+
+        Args:
+          constraint: What the answer is to match.
+          max_tokens: How many tokens it may have, the ending token counted.
+
+        Raises:
+          ConstraintError: Nothing matches, or the constraint asks for something that is
+            not supported, or no answer is found that is short enough.
+          ValueError: `max_tokens` is not positive.
+        """
+        if max_tokens < 1:
+            raise ValueError(
+                f"max_tokens is {max_tokens}; an answer needs one at least."
+            )
+        grammar = constraint.grammar()
+        texts, tokenizer = self._vocabulary()
+        engine = _engine(tokenizer, grammar.text)
+        if engine.is_error() or next_tokens(engine, texts) is None:
+            raise _refusal(constraint, engine.get_error())
+
+        def complete(text: bytes) -> bytes | None:
+            return _complete(text, constraint, grammar, (texts, tokenizer))
+
+        ending = _first_ending(constraint, engine, texts)
+        ending = complete(b"") if ending is None else ending
+        if ending is None:
+            raise ConstraintError(
+                f"No answer was found that matches the {_NAMES[constraint.kind]}: it"
+                " contradicts itself, or asks for a very long one."
+            )
+        _check_length(len(texts.spell(ending)) + 1, max_tokens)
+        return Matcher(engine, texts, grammar, ending, max_tokens, complete)
+
+    def _vocabulary(self) -> tuple[TokenTexts, llguidance.LLTokenizer]:
+        with self._lock:
+            if self._read is None:
+                texts = TokenTexts(self._tokenizer, self._vocab_size)
+                self._read = texts, _llguidance_tokenizer(self._tokenizer, texts)
+            return self._read
+
+
+class Matcher:
+    """The state of one answer; it changes as tokens are accepted.
+
+    Attributes:
+      num_left: How many tokens may still come, the ending token counted.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        texts: TokenTexts,
+        grammar: Grammar,
+        ending: bytes,
+        max_tokens: int,
+        complete: Callable[[bytes], bytes | None],
+    ):
+        """Stands before the first token; `Grammars.start` makes it.
+
+        Args:
+          engine: The state of the answer as llguidance knows it.
+          texts: What tokens add to it.
+          grammar: What it is to match.
+          ending: A whole answer that fits.
+          max_tokens: How many tokens it may have, the ending token counted.
+          complete: Returns the ending of a text that begins a match of an expression.
+        """
+        self.num_left = max_tokens
+        self._engine: Engine | None = engine
+        self._texts, self._grammar, self._complete = texts, grammar, complete
+        self._text, self._has_ended = b"", False
+        self._string = FreeString(texts)
+        # None while there is one after any token.
+        self._ending: Ending | None = Ending.spelled(ending, texts)
+        # Those after tokens that are allowed now, where `_string` does not know them.
+        self._endings: dict[int, bytes] = {}
+        self._allowed: Bits | None = None
+
+    @property
+    def may_end(self) -> bool:
+        """Whether the answer is whole."""
+        if self._has_ended:
+            return False
+        if self._engine is not None:
+            return self._engine.is_accepting()
+        return self._ending is not None and not self._ending.text
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether an ending token was accepted, or nothing else may come."""
+        return self._has_ended or not np.any(self.allowed & ~self._texts.stop)
+
+    @property
+    def allowed(self) -> Bits:
+        """Tokens that may come next: token i is bit i % 32 of word i // 32, in uint32."""
+        if self._allowed is None:
+            self._allowed = self._find_allowed()
+            self._allowed.flags.writeable = False
+        return self._allowed
+
+    def accept(self, token_id: int) -> None:
+        """Takes the next token.
+
+        Raises:
+          ValueError: The token was not allowed.
+        """
+        is_known = 0 <= token_id < len(self._texts.texts)
+        if not (is_known and holds(self.allowed, token_id)):
+            raise ValueError(
+                f"Token {token_id} may not come next: it does not lead to an answer that"
+                f" matches within {self.num_left} tokens."
+            )
+        self._allowed, self.num_left = None, self.num_left - 1
+        if token_id in self._texts.stop_ids:
+            self._has_ended = True
+            return
+        self._text += self._texts.texts[token_id]
+        if self._engine is not None and not self._engine.consume_token(token_id):
+            self._engine = None
+        if self._ending is not None:
+            self._ending = self._ending_after(token_id, self._ending)
+
+    def _find_allowed(self) -> Bits:
+        if self._has_ended:
+            return np.zeros(self._texts.num_words, np.uint32)
+        found, self._endings = self._next_tokens(), {}
+        if found is not None and self._has_room():
+            self._ending = None
+            return found | self._texts.stop if self.may_end else found
+        ending = self._ending = self._known_ending()
+        bits = np.zeros(self._texts.num_words, np.uint32)
+        if self._engine is not None and found is not None:
+            bits = self._string_tokens(self._engine, ending, found)
+            self._try_others(self._engine, ending, found & ~bits)
+        if ending.ids:
+            first = ending.ids[0]
+            self._endings[first] = ending.text[len(self._texts.texts[first]) :]
+        else:
+            bits |= self._texts.stop
+        for token_id in self._endings:
+            add(bits, token_id)
+        return bits
+
+    def _next_tokens(self) -> Bits | None:
+        """Returns the tokens that llguidance allows; None if it has given up."""
+        found = None if self._engine is None else next_tokens(self._engine, self._texts)
+        if found is None:
+            self._engine = None
+            return None
+        return found & ~self._texts.stop
+
+    def _has_room(self) -> bool:
+        """Whether any token has an ending, since a match never lacks more than that."""
+        num_missing = self._grammar.most_missing
+        # A character takes four tokens at most, and another one may be undone.
+        return num_missing is not None and 4 * num_missing + 4 < self.num_left
+
+    def _known_ending(self) -> Ending:
+        if self.may_end:
+            return Ending(b"", ())
+        if self._ending is not None:
+            return self._ending
+        found = None
+        if self._engine is not None:
+            found = EndingSearch(self._texts, _NUM_FIRST_STATES).find(self._engine)
+        if found is None or not fits(found, self._texts, self.num_left):
+            found = self._complete(self._text)
+        assert found is not None, "a match lacks more than was thought"
+        return Ending.spelled(found, self._texts)
+
+    def _string_tokens(self, engine: Engine, ending: Ending, found: Bits) -> Bits:
+        """Returns tokens that have an ending because the answer is in a free string."""
+        if not self._grammar.has_marks:
+            return np.zeros_like(found)
+        self._string.look(engine, ending, found)
+        return found & self._string.tokens(ending, self.num_left - 1)
+
+    def _try_others(self, engine: Engine, ending: Ending, found: Bits) -> None:
+        """Finds endings for tokens one by one."""
+        found = self._string.others(found)
+        if np.bitwise_count(found).sum() > _MAX_TRIALS:
+            found = found & self._texts.common
+        trials = Trials(engine, self._texts, ending, _NUM_STATES)
+        endings = trials.endings(ids_of(found))
+        # Most are the same.
+        num_left, texts = self.num_left - 1, set(endings.values())
+        fitting = {text for text in texts if fits(text, self._texts, num_left)}
+        for token_id, text in endings.items():
+            if text in fitting:
+                self._endings[token_id] = text
+
+    def _ending_after(self, token_id: int, ending: Ending) -> Ending:
+        """Returns the ending that goes with an allowed token."""
+        text = self._endings.get(token_id)
+        if text is None:
+            text = self._string.ending_after(token_id)
+        if text is None:
+            return self._ending_inside(token_id, ending)
+        self._string.leave()
+        if ending.ids[:1] == (token_id,):
+            return Ending(text, ending.ids[1:])
+        return Ending.spelled(text, self._texts)
+
+    def _ending_inside(self, token_id: int, ending: Ending) -> Ending:
+        """Returns the ending after a token that stays in a free string."""
+        self._string.grow(token_id)
+        if self._engine is None or ends_with(self._engine, self._texts, ending.text):
+            return ending
+        # Half a character, or the name of a property.
+        self._string.leave()
+        search = EndingSearch(self._texts, _NUM_FIRST_STATES)
+        text = search.find(self._engine, [ending.text])
+        assert text is not None, (
+            "the ending of a free string has depended on its letters"
+        )
+        if not text.endswith(ending.text):
+            return Ending.spelled(text, self._texts)
+        more = text.removesuffix(ending.text)
+        return Ending(text, (*self._texts.spell_bytes(more), *ending.ids))
+
+
+def _llguidance_tokenizer(
+    tokenizer: Tokenizer, texts: TokenTexts
+) -> llguidance.LLTokenizer:
+    vocabulary = _LlguidanceVocabulary(tokenizer, texts)
+    return llguidance.LLTokenizer(
+        llguidance.TokenizerWrapper(vocabulary), eos_token=list(texts.stop_ids)
+    )
+
+
+class _LlguidanceVocabulary:
+    """A tokenizer as `llguidance.TokenizerWrapper` expects one."""
+
+    # A token without bytes never comes next.
+    special_token_ids = ()
+
+    def __init__(self, tokenizer: Tokenizer, texts: TokenTexts):
+        self.eos_token_id, self.bos_token_id = tokenizer.eos_id, tokenizer.bos_id
+        self.tokens, self._spell = texts.texts, texts.spell
+
+    def __call__(self, text: bytes) -> list[int]:
+        return self._spell(text)
+
+
+def _engine(tokenizer: llguidance.LLTokenizer, grammar: str) -> llguidance.LLMatcher:
+    return llguidance.LLMatcher(tokenizer, grammar, log_level=0, limits=_LIMITS)
+
+
+def _first_ending(
+    constraint: Constraint, engine: Engine, texts: TokenTexts
+) -> bytes | None:
+    """Returns a short answer, if one is found."""
+    options = [option.encode() for option in constraint.options]
+    if options:
+        return min(options, key=lambda option: len(texts.spell(option)))
+    return EndingSearch(texts, _NUM_FIRST_STATES).find(engine)
+
+
+def _complete(
+    text: bytes,
+    constraint: Constraint,
+    grammar: Grammar,
+    vocabulary: tuple[TokenTexts, llguidance.LLTokenizer],
+) -> bytes | None:
+    """Returns an ending of a text that begins a match of an expression.
+
+    It lacks no more than the grammar says, so it is found in the language that goes no
+    farther. There all ways lead to an end, and a search cannot get lost.
+    """
+    if grammar.most_missing is None:
+        return None
+    texts, tokenizer = vocabulary
+    whole = text.decode(errors="ignore")  # without a character that is undone
+    limited = completing_grammar(constraint.source, whole, grammar.most_missing + 1)
+    engine = _engine(tokenizer, limited)
+    if not engine.consume_tokens(texts.spell_bytes(text)):
+        return None
+    return EndingSearch(texts, _NUM_FIRST_STATES).find(engine)
+
+
+def _check_length(num_tokens: int, max_tokens: int) -> None:
+    if num_tokens > max_tokens:
+        raise ConstraintError(
+            f"The shortest answer that was found takes {num_tokens} tokens, the ending"
+            f" token counted, and max_tokens is {max_tokens}. Raise it, or ask for less."
+        )
+
+
+def _refusal(constraint: Constraint, message: str) -> ConstraintError:
+    """Returns what llguidance has to say, without the grammar it says it about."""
+    name = _NAMES[constraint.kind]
+    if found := re.search(r"Unsatisfiable schema: (.*)", message):
+        return ConstraintError(f"Nothing matches the {name}: {found[1]}.")
+    if found := re.search(r"Unknown format: (.*)", message):
+        return ConstraintError(
+            f"The {name} uses the format {found[1]!r}, which constrained answers do not"
+            " know. Leave it out, or say with 'pattern' what it means."
+        )
+    if "oneOf" in message:
+        return ConstraintError(
+            f"The {name} uses 'oneOf' with options that may overlap, which constrained"
+            " answers do not support. Use 'anyOf', or options of different types."
+        )
+    if not message or "NoExtension" in message:
+        return ConstraintError(f"Nothing matches the {name}.")
+    found = re.search(r"^error: (.*)|compile JSON schema: (.*)", message, re.MULTILINE)
+    reason = next(filter(None, found.groups())) if found else message.split("\n")[0]
+    return ConstraintError(f"The {name} is not supported: {reason}.")
