@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -10,8 +10,12 @@ from gemma.cli.errors import INTERRUPTED, CommandError, explained
 from gemma.cli.options import (
     CacheLengthOption,
     JsonOption,
+    MinPOption,
     ModelOption,
+    SeedOption,
     TextArgument,
+    TopKOption,
+    TopPOption,
     WeightsOption,
     read_text,
 )
@@ -19,7 +23,7 @@ from gemma.cli.stopwatch import Stopwatch
 from gemma.cli.terminal import loading_bar, note, write, write_json
 
 if TYPE_CHECKING:
-    from gemma.gm.text import Piece, Sampling
+    from gemma.gm.text import Piece, Prompt, Reading, Sampling, Tokenizer
 
 
 @explained
@@ -40,26 +44,10 @@ def generate(
             "--top-k, --top-p, --min-p or --seed is given.",
         ),
     ] = None,
-    top_k: Annotated[
-        int | None,
-        typer.Option(metavar="K", help="Draw among the K most probable tokens."),
-    ] = None,
-    top_p: Annotated[
-        float | None,
-        typer.Option(
-            metavar="P", help="Draw among the best tokens that together have mass P."
-        ),
-    ] = None,
-    min_p: Annotated[
-        float | None,
-        typer.Option(
-            metavar="P",
-            help="Draw among tokens at least P times as likely as the best.",
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Make the draws repeatable.")
-    ] = None,
+    top_k: TopKOption = None,
+    top_p: TopPOption = None,
+    min_p: MinPOption = None,
+    seed: SeedOption = None,
     stop: Annotated[
         list[str] | None,
         typer.Option(metavar="TEXT", help="End before this text. Repeatable."),
@@ -68,15 +56,25 @@ def generate(
         list[str] | None,
         typer.Option(metavar="TEXT", help="Never make this token. Repeatable."),
     ] = None,
+    fim_prefix: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Write what stands between this text and --fim-suffix, as CodeGemma "
+            "can; - reads it from stdin.",
+        ),
+    ] = None,
+    fim_suffix: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="The text behind; - reads it from stdin."),
+    ] = None,
     cache_length: CacheLengthOption = None,
     weights: WeightsOption = None,
     echo: Annotated[bool, typer.Option("--echo", help="Print the prompt too.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Continue a text."""
-    text = read_text(prompt)
-    if not text:
-        raise CommandError("The prompt is empty.", hint="Give a text to continue.")
+    """Continue a text, or fill in the middle of one."""
+    task = _read_task(prompt, fim_prefix, fim_suffix)
     start = time.perf_counter()
     from gemma.gm.text import read_ahead
 
@@ -84,6 +82,7 @@ def generate(
     from gemma.gm.text import Sampler  # and JAX, while files are read
 
     sampling = _sampling(temperature, top_k, top_p, min_p, seed)
+    given, stop_tokens = _encoded(task, reading)
     with loading_bar() as progress:
         sampler = Sampler.from_pretrained(
             reading, dtype=weights, cache_length=cache_length, progress=progress
@@ -92,23 +91,81 @@ def generate(
     watch = Stopwatch()
     pieces = watch.watch(
         sampler.stream(
-            text,
+            given,
             max_new_tokens=max_new_tokens,
             sampling=sampling,
             rng=seed,
             stop=stop or (),
+            stop_tokens=stop_tokens,
             forbidden_tokens=forbid or (),
         )
     )
-    prefix = ""
-    if echo:
-        ids = sampler.tokenizer.encode(text)
-        prefix = sampler.tokenizer.decode(ids, skip_control_tokens=True)
+    around = _surroundings(task, sampler.tokenizer) if echo else ("", "")
     if json:
-        _write_object(text, prefix, pieces, load_s, watch)
+        _write_object(task, around, pieces, load_s, watch)
         return
-    _write_stream(prefix, pieces)
+    _write_stream(around, pieces)
     note(_summary(watch))
+
+
+class _Task(NamedTuple):
+    """What the model is given.
+
+    Attributes:
+      text: What it continues; or what stands before the text that it writes.
+      suffix: What stands behind that; None if it continues.
+    """
+
+    text: str
+    suffix: str | None
+
+    def named(self) -> dict[str, str]:
+        """Returns the texts, by the keys of `--json`."""
+        if self.suffix is None:
+            return {"prompt": self.text}
+        return {"fim_prefix": self.text, "fim_suffix": self.suffix}
+
+
+def _read_task(
+    prompt: str | None, fim_prefix: str | None, fim_suffix: str | None
+) -> _Task:
+    if fim_prefix is None and fim_suffix is None:
+        task = _Task(read_text(prompt), None)
+    elif fim_prefix is None or fim_suffix is None:
+        raise typer.BadParameter("--fim-prefix and --fim-suffix need each other")
+    elif prompt is not None:
+        raise typer.BadParameter(
+            "there is no other text beside --fim-prefix and --fim-suffix"
+        )
+    elif fim_prefix == fim_suffix == "-":
+        raise typer.BadParameter("only one of the texts can come from stdin")
+    else:
+        task = _Task(read_text(fim_prefix), read_text(fim_suffix))
+    if not task.text and not task.suffix:
+        raise CommandError("The prompt is empty.", hint="Give a text to continue.")
+    return task
+
+
+def _encoded(task: _Task, reading: "Reading") -> tuple["Prompt", list[int]]:
+    """Returns the prompt, and what ends an answer besides the model's own tokens."""
+    if task.suffix is None:
+        return task.text, []
+    tokenizer = reading.tokenizer.result()
+    from gemma.gm.text import (
+        fill_in_middle_prompt,
+        fill_in_middle_stops,
+    )
+
+    prompt = fill_in_middle_prompt(tokenizer, task.text, task.suffix)
+    return prompt, fill_in_middle_stops(tokenizer)
+
+
+def _surroundings(task: _Task, tokenizer: "Tokenizer") -> tuple[str, str]:
+    """Returns what `--echo` prints before and behind the answer."""
+    if task.suffix is not None:
+        return task.text, task.suffix
+    ids = tokenizer.encode(task.text)
+    return tokenizer.decode(ids, skip_control_tokens=True), ""
 
 
 def _sampling(
@@ -132,12 +189,14 @@ def _sampling(
     )
 
 
-def _write_stream(prefix: str, pieces: Iterator["Piece"]) -> None:
+def _write_stream(around: tuple[str, str], pieces: Iterator["Piece"]) -> None:
+    before, behind = around
     try:
-        write(prefix)
+        write(before)
         for piece in pieces:
             if piece.text:
                 write(piece.text)
+        write(behind)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     finally:
@@ -145,17 +204,18 @@ def _write_stream(prefix: str, pieces: Iterator["Piece"]) -> None:
 
 
 def _write_object(
-    prompt: str,
-    prefix: str,
+    task: _Task,
+    around: tuple[str, str],
     pieces: Iterable["Piece"],
     load_s: float,
     watch: Stopwatch,
 ) -> None:
     made = list(pieces)
+    before, behind = around
     write_json(
         {
-            "prompt": prompt,
-            "text": prefix + "".join(piece.text for piece in made),
+            **task.named(),
+            "text": before + "".join(piece.text for piece in made) + behind,
             "token_ids": [piece.token_id for piece in made],
             "finish_reason": made[-1].finish_reason,
             "timing": {

@@ -49,6 +49,25 @@ CacheLengthOption = Annotated[
         "model was trained for if less.",
     ),
 ]
+TopKOption = Annotated[
+    int | None,
+    typer.Option(metavar="K", help="Draw among the K most probable tokens."),
+]
+TopPOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="P", help="Draw among the best tokens that together have mass P."
+    ),
+]
+MinPOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="P", help="Draw among tokens at least P times as likely as the best."
+    ),
+]
+SeedOption = Annotated[
+    int | None, typer.Option(metavar="N", help="Make the draws repeatable.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 TextArgument = Annotated[
     str | None,
@@ -69,19 +88,24 @@ def read_text(argument: str | None) -> str:
     """
     if argument is not None and argument != "-":
         # Python hides bytes of the command line that are not UTF-8 in surrogates.
-        return _decode(os.fsencode(argument))
+        return decode_text(os.fsencode(argument))
     if sys.stdin is None or (argument is None and sys.stdin.isatty()):
         raise CommandError(
             "There is no text.",
             hint="Give it in quotes behind the command, or through a pipe; with - it "
             "is read from the terminal.",
         )
-    text = _decode(sys.stdin.buffer.read())
+    text = decode_text(sys.stdin.buffer.read())
     # As $(...) does: `echo` and editors add what nobody wants a model to continue.
     return text.removesuffix("\n").removesuffix("\r")
 
 
-def _decode(data: bytes) -> str:
+def decode_text(data: bytes) -> str:
+    """Returns the text that bytes of UTF-8 are.
+
+    Raises:
+      CommandError: They are not UTF-8.
+    """
     try:
         return data.decode()
     except UnicodeDecodeError as error:

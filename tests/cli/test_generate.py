@@ -1,13 +1,24 @@
 import contextlib
+import dataclasses
 import json
 import os
 import pty
 import signal
 
+import jax
+import numpy as np
 import pytest
 
 from gemma import gm
-from gemma.gm.text import Sampling
+from gemma.gm.ckpts import Strings
+from gemma.gm.text import (
+    PieceKind,
+    Sampler,
+    Sampling,
+    Tokenizer,
+    fill_in_middle_prompt,
+    fill_in_middle_stops,
+)
 
 PROMPT = "the quick brown"
 LONG = ["--cache-length", "40000", "-n", "39000"]
@@ -234,6 +245,125 @@ def test_a_terminal_shows_how_fast_it_was(start_gemma, tiny_checkpoint):
     assert "tok/s" in shown
     assert "\x1b[3" not in shown  # a colour
     assert b"tok/s" not in stdout
+
+
+FIM = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|file_separator|>"]
+BETWEEN = "the gate ", " the old apple tree"
+FIM_ARGS = ["--fim-prefix", BETWEEN[0], "--fim-suffix", BETWEEN[1]]
+
+
+@pytest.fixture(scope="module")
+def code_checkpoint(tmp_path_factory, random_params, tiny_tokenizer):
+    """A random model whose vocabulary has what CodeGemma's has for filling in."""
+    known = tiny_tokenizer.vocabulary
+    added = np.full(len(FIM), PieceKind.CONTROL, np.uint8)
+    vocabulary = dataclasses.replace(
+        known,
+        pieces=Strings.of([*known.pieces, *FIM]),
+        scores=np.append(known.scores, np.zeros(len(FIM), np.float32)),
+        kinds=np.append(known.kinds, added),
+    )
+    config = gm.nn.gemma1_config(
+        num_layers=1, embed_dim=16, hidden_dim=24, num_heads=2, num_kv_heads=1,
+        head_dim=8, vocab_size=len(vocabulary.pieces), max_positions=256,
+    )  # fmt: skip
+    model = gm.nn.Transformer(config)
+    folder = tmp_path_factory.mktemp("cli") / "code"
+    files = {"tokenizer.model": Tokenizer(vocabulary).model_bytes()}
+    params = random_params(model, jax.random.key(2))
+    gm.ckpts.save_model(folder, model, params, files=files)
+    return folder
+
+
+@pytest.fixture
+def fill_in(gemma, code_checkpoint):
+    """A function that runs `gemma generate` on the model of code."""
+
+    def call(*args, **options):
+        return gemma("generate", "-m", code_checkpoint, "-n", 8, *args, **options)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def middle(code_checkpoint) -> str:
+    """What the library writes between the texts."""
+    sampler = Sampler.from_pretrained(code_checkpoint)
+    prompt = fill_in_middle_prompt(sampler.tokenizer, *BETWEEN)
+    stops = fill_in_middle_stops(sampler.tokenizer)
+    return sampler.generate(prompt, max_new_tokens=8, stop_tokens=stops).text
+
+
+@pytest.mark.slow
+def test_fills_in_the_middle(fill_in, middle):
+    outcome = fill_in(*FIM_ARGS)
+    assert (outcome.code, outcome.stdout) == (0, middle + "\n")
+
+
+@pytest.mark.slow
+def test_one_side_of_the_middle_may_come_from_stdin(fill_in, middle):
+    outcome = fill_in(*FIM_ARGS[:3], "-", stdin=f"{BETWEEN[1]}\n".encode())
+    assert outcome.stdout == middle + "\n"
+
+
+@pytest.mark.slow
+def test_echo_prints_both_sides_of_the_middle(fill_in, middle):
+    whole = middle.join(BETWEEN)
+    assert fill_in(*FIM_ARGS, "--echo").stdout == whole + "\n"
+
+
+@pytest.mark.slow
+def test_json_names_both_sides_of_the_middle(fill_in, middle):
+    found = json.loads(fill_in(*FIM_ARGS, "--json").stdout)
+    assert (found["fim_prefix"], found["fim_suffix"]) == BETWEEN
+    assert found["text"] == middle
+    assert "prompt" not in found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("token", FIM)
+def test_a_token_of_fill_in_ends_the_middle(
+    fill_in, code_checkpoint, monkeypatch, token
+):
+    """The sampler is made to draw it at once."""
+    stream, end = Sampler.stream, Tokenizer.from_path(code_checkpoint).id(token)
+    sampling = Sampling(logit_bias={end: 1e6})
+    monkeypatch.setattr(
+        Sampler,
+        "stream",
+        lambda self, prompt, **kw: stream(self, prompt, **kw | {"sampling": sampling}),
+    )
+    found = json.loads(fill_in(*FIM_ARGS, "--json").stdout)
+    assert (found["token_ids"], found["finish_reason"]) == ([end], "stop")
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (FIM_ARGS[:2], "need each other"),
+        (FIM_ARGS[2:], "need each other"),
+        ([PROMPT, *FIM_ARGS], "no other text"),
+        (["--fim-prefix", "-", "--fim-suffix", "-"], "only one of the texts"),
+    ],
+    ids=["no suffix", "no prefix", "a prompt too", "both from stdin"],
+)
+def test_halves_of_a_middle_are_usage_errors(generate, args, words):
+    outcome = generate(*args)
+    assert (outcome.code, outcome.stdout) == (2, "")
+    assert words in outcome.stderr
+
+
+def test_a_middle_of_nothing_is_an_error(generate):
+    outcome = generate("--fim-prefix", "", "--fim-suffix", "")
+    assert (outcome.code, outcome.stdout) == (1, "")
+    assert "The prompt is empty." in outcome.stderr
+
+
+@pytest.mark.slow
+def test_a_model_that_cannot_fill_in_says_so(generate):
+    outcome = generate(*FIM_ARGS)
+    assert (outcome.code, outcome.stdout) == (1, "")
+    assert "CodeGemma was trained for it" in outcome.stderr
 
 
 @pytest.mark.slow

@@ -56,7 +56,7 @@ def test_usage_errors_are_two_lines_and_code_2(gemma, args, words):
     assert hint.endswith("--help")
 
 
-@pytest.mark.parametrize("command", ["generate", "tokens", "describe", "bench"])
+@pytest.mark.parametrize("command", ["generate", "chat", "tokens", "describe", "bench"])
 def test_an_unknown_model_is_an_error_with_a_hint(gemma, command):
     outcome = gemma(command, "--model", "./nowhere", stdin=b"hi")
     assert (outcome.code, outcome.stdout) == (1, "")
@@ -65,7 +65,7 @@ def test_an_unknown_model_is_an_error_with_a_hint(gemma, command):
     assert hint.startswith("hint: Check the path")
 
 
-@pytest.mark.parametrize("command", ["generate", "tokens", "describe", "bench"])
+@pytest.mark.parametrize("command", ["generate", "chat", "tokens", "describe", "bench"])
 @pytest.mark.parametrize("content", [b"", b"GGUF", b"GGUF\3\0\0\0" + b"\xff" * 64])
 def test_a_damaged_gguf_is_one_line(gemma, tmp_path, command, content):
     path = tmp_path / "damaged.gguf"

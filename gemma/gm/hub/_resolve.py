@@ -17,7 +17,7 @@ from gemma.gm.hub._published import close_names, published_names, published_repo
 
 # What a checkpoint is made of. Repositories also hold GGUF and PyTorch copies of the
 # same weights, each as big again.
-_CHECKPOINT_PATTERNS = ["*.json", "*.safetensors", "tokenizer.model"]
+_CHECKPOINT_PATTERNS = ["*.json", "*.jinja", "*.safetensors", "tokenizer.model"]
 _REPOSITORY = re.compile(r"([\w.-]+/[\w.-]+)(?:/(.+\.gguf))?", re.ASCII)
 _CHECKPOINT_SUFFIXES = (".gguf", ".safetensors")
 _FORMS = (

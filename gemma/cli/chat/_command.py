@@ -1,0 +1,154 @@
+"""gemma chat: a conversation at a terminal, or over pipes."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gemma.cli.errors import CommandError, explained, say
+from gemma.cli.options import (
+    CacheLengthOption,
+    MinPOption,
+    ModelOption,
+    SeedOption,
+    TopKOption,
+    TopPOption,
+    WeightsOption,
+)
+from gemma.cli.terminal import loading_bar
+
+if TYPE_CHECKING:
+    from gemma.cli.chat._loop import Screen
+    from gemma.cli.chat._params import ChatParams
+    from gemma.cli.chat._session import ChatSession
+    from gemma.gm.text import ChatSampler, Reading
+
+# What the library is told of the longest answer; it is asked for fewer tokens.
+_NO_LIMIT = 1 << 30
+_PRETRAINED = (
+    "This model is pre-trained, not instruction-tuned: it continues what you write "
+    "rather than answers. For answers: --model gemma-3-1b-it"
+)
+
+
+@explained
+def chat(
+    model: ModelOption = None,
+    system: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Instructions for the whole conversation."),
+    ] = None,
+    max_new_tokens: Annotated[
+        int,
+        typer.Option(
+            "--max-new-tokens",
+            "-n",
+            min=1,
+            metavar="N",
+            help="Most tokens of an answer.",
+        ),
+    ] = 2048,
+    temperature: Annotated[
+        float,
+        typer.Option(metavar="T", help="0 takes the most probable token each time."),
+    ] = 1.0,
+    top_k: TopKOption = 64,
+    top_p: TopPOption = 0.95,
+    min_p: MinPOption = 0.0,
+    seed: SeedOption = None,
+    cache_length: CacheLengthOption = None,
+    drop_oldest: Annotated[
+        bool,
+        typer.Option(
+            "--drop-oldest", help="Forget the oldest turns when the cache is full."
+        ),
+    ] = False,
+    weights: WeightsOption = None,
+) -> None:
+    """Talk with a model."""
+    if sys.stdin is None:
+        raise CommandError("There is no stdin.", hint="Type, or use a pipe.")
+    from gemma.cli.chat._params import ChatParams
+    from gemma.cli.chat._tuning import is_tuned
+    from gemma.gm.text import Sampling, read_ahead
+
+    sampling = Sampling(
+        temperature=temperature,
+        top_k=top_k,
+        top_p=1.0 if top_p is None else top_p,
+        min_p=0.0 if min_p is None else min_p,
+    )
+    params = ChatParams(sampling=sampling, max_new_tokens=max_new_tokens, seed=seed)
+    reading = read_ahead(model, dtype=weights)
+    sampler = _load(
+        reading,
+        dtype=weights,
+        cache_length=cache_length,
+        drop_oldest=drop_oldest,
+        system=system or None,
+    )
+    name = _model_name(model, reading.path)
+    metadata = reading.gguf.metadata if reading.gguf else None
+    if not is_tuned(model, reading.path, metadata):
+        say(_PRETRAINED)
+    _converse(name, sampler, params, drop_oldest)
+
+
+def _load(reading: "Reading", **options: Any) -> "ChatSampler":
+    from gemma.cli.chat._session import check_system
+    from gemma.gm.text import ChatSampler  # and JAX, while files are read
+
+    with loading_bar() as progress:
+        sampler = ChatSampler.from_pretrained(
+            reading,
+            progress=progress,
+            multi_turn=True,
+            max_out_length=_NO_LIMIT,
+            **options,
+        )
+    if sampler.system is not None:
+        check_system(sampler)
+    return sampler
+
+
+def _converse(
+    name: str, sampler: "ChatSampler", params: "ChatParams", drop_oldest: bool
+) -> None:
+    """Talks with whoever is at stdin."""
+    from gemma.cli.chat._loop import answer_lines, talk
+    from gemma.cli.chat._plain import piped_messages, plain_answer
+    from gemma.cli.chat._session import ChatSession
+
+    way = "start with a larger --cache-length, or with --drop-oldest."
+    session = ChatSession(name, sampler, params, drop_oldest=drop_oldest)
+    if sys.stdin.isatty():
+        session.ways_out = f"Use /undo or /clear, or {way}"
+        talk(session, _screen(session))
+    else:
+        session.ways_out = way.capitalize()
+        answer_lines(session, piped_messages(), plain_answer)
+
+
+def _screen(session: "ChatSession") -> "Screen":
+    """Returns the best that this terminal can do."""
+    is_dumb = os.environ.get("TERM", "").lower() in ("dumb", "unknown")
+    if is_dumb or sys.stdout is None or not sys.stdout.isatty():
+        from gemma.cli.chat._plain import PlainTerminal
+
+        return PlainTerminal()
+    from gemma.cli.chat._params import param_names
+    from gemma.cli.chat._terminal import Terminal
+    from gemma.gm import hub
+
+    screen = Terminal(hub.cache_dir() / "chat-history", param_names(session.params))
+    screen.say(f"{session.name} · /help lists the commands, Ctrl-D leaves.")
+    return screen
+
+
+def _model_name(model: str | None, path: Path) -> str:
+    """Returns what people call a model: the end of its name or path."""
+    given = Path(model).expanduser() if model else path
+    own = given.resolve() if given.exists() else given
+    return own.name.removesuffix(".gguf")
