@@ -21,7 +21,6 @@ from circumstances import describe, read_bandwidth
 
 from gemma.cli.bench import machine, versions
 from gemma.gm.text import Sampler
-from gemma.gm.text._compilation import chunk_lengths
 from gemma.gm.text._decode import MAX_STEPS, MAX_STOP_IDS, Decoded, decode_steps
 from gemma.gm.text._options import make_choice
 from gemma.gm.text._prefill import feed_chunk, prefill
@@ -99,7 +98,7 @@ class Decoder:
         """Returns an answer that goes on after so many tokens."""
         sampler = self.sampler
         feed = dict.fromkeys(
-            chunk_lengths(sampler.prefill_chunk_length),
+            sampler._lengths.chunks,
             lambda *arguments: feed_chunk(sampler.model, *arguments),
         )
         prompt = (np.arange(context) % 5000 + 1000).tolist()

@@ -278,3 +278,15 @@ def test_text_only_leaves_the_eyes_out(seeing, tmp_path, random_tokens):
     tokens = random_tokens((1, 9))
     found = checkpoint.model.apply({"params": params}, tokens).logits
     assert_close(found, seeing.apply(tokens).logits, law="batched")
+
+
+def test_chunks_hold_a_whole_image(seeing, tiny_tokenizer):
+    """However many tokens an image has, and however short chunks are asked for."""
+    sampler = Sampler(
+        model=seeing.model,
+        params=seeing.params,
+        tokenizer=tiny_tokenizer,
+        cache_length=40,
+        prefill_chunk_length=2,
+    )
+    assert max(sampler._lengths.chunks) >= VISION.tokens_per_image

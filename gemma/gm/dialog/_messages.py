@@ -107,7 +107,8 @@ def _name_of_image(
         raise TypeError(
             f"{where} has an image given as {type_name(source)}. A str, a Path, and the"
             " bytes of a PNG, JPEG, GIF or WebP file can be written. For others pass"
-            " encode_image, a function that returns a path or URL."
+            " encode_image, a function that returns a path or URL, such as"
+            " gm.vision.encode_image."
         )
     name = encode_image(source)
     if not isinstance(name, str):

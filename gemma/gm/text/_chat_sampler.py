@@ -54,6 +54,7 @@ class ChatSampler:
         forbidden_tokens: Sequence[str | int] | None = None,
         cache_length: int | None = 4096,
         max_out_length: int = 2048,
+        pan_and_scan: bool = False,
         drop_oldest: bool = False,
         system: str | None = None,
         turns: Sequence[Turn] = (),
@@ -71,6 +72,7 @@ class ChatSampler:
           forbidden_tokens: Ids, or strings of a single token, that are never drawn.
           cache_length: The most tokens of all turns together.
           max_out_length: The most tokens of one answer.
+          pan_and_scan: Whether long images come with crops of their parts.
           drop_oldest: When a turn does not fit the cache, forget the oldest turns, but
             not the system prompt. Otherwise it is an error.
           system: The system prompt.
@@ -83,7 +85,11 @@ class ChatSampler:
           ValueError: See `Sampler`; or the turns are no conversation.
         """
         self._sampler = Sampler(
-            model=model, params=params, tokenizer=tokenizer, cache_length=cache_length
+            model=model,
+            params=params,
+            tokenizer=tokenizer,
+            cache_length=cache_length,
+            pan_and_scan=pan_and_scan,
         )
         self.multi_turn = multi_turn
         self.system = system
@@ -104,6 +110,7 @@ class ChatSampler:
         *,
         dtype: DType | None = None,
         cache_length: int | None = None,
+        pan_and_scan: bool = False,
         progress: Progress | None = None,
         **options: Any,
     ) -> "ChatSampler":
@@ -113,11 +120,16 @@ class ChatSampler:
           name: A folder, a file or the name of a published model.
           dtype: Dtype of the weights.
           cache_length: The most tokens of all turns together.
+          pan_and_scan: Whether long images come with crops of their parts.
           progress: Called with the bytes of weights made so far and in all.
           **options: Of the constructor.
         """
         sampler = Sampler.from_pretrained(
-            name, dtype=dtype, cache_length=cache_length, progress=progress
+            name,
+            dtype=dtype,
+            cache_length=cache_length,
+            pan_and_scan=pan_and_scan,
+            progress=progress,
         )
         chat = cls(
             model=sampler.model,

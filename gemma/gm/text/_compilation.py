@@ -49,6 +49,11 @@ def enable_compilation_cache() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
-def chunk_lengths(longest: int) -> tuple[int, ...]:
-    """Returns how many tokens of a prompt may go through the model at once."""
+def chunk_lengths(longest: int, config: TransformerConfig) -> tuple[int, ...]:
+    """Returns how many tokens of a prompt may go through the model at once.
+
+    The tokens of an image go together.
+    """
+    if config.vision is not None:
+        longest = max(longest, config.vision.tokens_per_image)
     return tuple(sorted({min(SHORT_CHUNK_LENGTH, longest), longest}))

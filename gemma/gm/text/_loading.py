@@ -54,7 +54,7 @@ def load(
     checkpoint = open_checkpoint(reading.gguf or reading.path)
     lengths = Lengths(
         cache=cache_length or default_cache_length(checkpoint.config),
-        chunks=chunk_lengths(PREFILL_CHUNK_LENGTH),
+        chunks=chunk_lengths(PREFILL_CHUNK_LENGTH, checkpoint.config),
         rewind=REWIND_LENGTH,
     )
     enable_compilation_cache()

@@ -52,7 +52,7 @@ from gemma.gm.text._tokenizer import Tokenizer
 from gemma.gm.typing import DType, Params
 
 if TYPE_CHECKING:
-    from gemma.gm.text._matcher import Grammars, Matcher
+    from gemma.gm.text._matcher import Grammars
 
 
 class Sampler:
@@ -103,15 +103,16 @@ class Sampler:
         self.model = model
         self.params = params
         self.tokenizer = tokenizer or tokenizer_beside(model)
-        vision = model.config.vision
-        shortest = 1 if vision is None else vision.tokens_per_image
         self._lengths = Lengths(
             cache=cache_length or default_cache_length(model.config),
-            chunks=chunk_lengths(max(prefill_chunk_length, shortest)),
+            chunks=chunk_lengths(prefill_chunk_length, model.config),
             rewind=rewind_length,
         )
         self._encoder = PromptEncoder(
-            self.tokenizer, format_for(model.config.family), vision, pan_and_scan
+            self.tokenizer,
+            format_for(model.config.family),
+            model.config.vision,
+            pan_and_scan,
         )
         if self.tokenizer.vocab_size > model.config.vocab_size:
             raise ValueError(
@@ -143,6 +144,7 @@ class Sampler:
         *,
         dtype: DType | None = None,
         cache_length: int | None = None,
+        pan_and_scan: bool = False,
         progress: Progress | None = None,
     ) -> "Sampler":
         """Loads a model and its tokenizer, and makes the programs for one prompt.
@@ -154,6 +156,7 @@ class Sampler:
           dtype: Dtype of the weights, or "int8", "int4", "nf4" or "as-stored"; see
             `gm.ckpts.Checkpoint.read_params`.
           cache_length: The most tokens of a prompt and its answer together.
+          pan_and_scan: Whether long images come with crops of their parts.
           progress: Called with the bytes of weights made so far and in all.
         """
         check_count("cache_length", cache_length, at_least=1)
@@ -165,6 +168,7 @@ class Sampler:
             params=loaded.params,
             tokenizer=loaded.tokenizer,
             cache_length=loaded.cache_length,
+            pan_and_scan=pan_and_scan,
         )
         sampler._programs, sampler._screen = loaded.programs, loaded.screen
         return sampler
@@ -276,7 +280,10 @@ class Sampler:
             room_for(len(encoded.token_ids), max_new_tokens, self.cache_length)
             for encoded in prompts
         ]
-        matchers = self._matchers(each_constraint(constraint, schema, stop, rooms))
+        matchers = [
+            asked and self._grammars.start(asked, max_tokens=room)
+            for asked, room in each_constraint(constraint, schema, stop, rooms)
+        ]
         rows = [
             GrowingRow(
                 i,
@@ -383,16 +390,3 @@ class Sampler:
         from gemma.gm.text._matcher import Grammars
 
         return Grammars(self.tokenizer, vocab_size=self.model.config.vocab_size)
-
-    def _matchers(
-        self, limited: Sequence[tuple[Constraint | None, int]]
-    ) -> list["Matcher | None"]:
-        """Returns what knows which tokens may come, for each row that has a constraint.
-
-        Args:
-          limited: The constraint of each row, and the most tokens of its answer.
-        """
-        return [
-            constraint and self._grammars.start(constraint, max_tokens=max_tokens)
-            for constraint, max_tokens in limited
-        ]

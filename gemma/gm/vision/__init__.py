@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from gemma.gm._lazy import lazily
 from gemma.gm.vision._config import VisionConfig
 from gemma.gm.vision._errors import ImageError
-from gemma.gm.vision._images import prepare_image, read_image
+from gemma.gm.vision._images import encode_image, prepare_image, read_image
 from gemma.gm.vision._pan_and_scan import pan_and_scan
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ __getattr__ = lazily(
 __all__ = [
     "ImageError",
     "VisionConfig",
+    "encode_image",
     "pan_and_scan",
     "prepare_image",
     "read_image",

@@ -79,6 +79,23 @@ def prepare_image(
     return np.asarray(image.resize(size, PIL.Image.Resampling.BILINEAR))
 
 
+def encode_image(source: object) -> str:
+    """Returns an image as a URL "data:image/png;base64,...", without loss.
+
+    For files that hold whole conversations: `dialog.save_conversation(...,
+    encode_image=encode_image)`.
+
+    Args:
+      source: See `read_image`.
+
+    Raises:
+      ImageError: It cannot be read.
+    """
+    file = io.BytesIO()
+    PIL.Image.fromarray(read_image(source)).save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
 def _read(source: object) -> np.ndarray:
     match source:
         case PIL.Image.Image():

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tolerances import assert_close
 
-from gemma.gm.text import Sampling
+from gemma.gm.text import (
+    Greedy,
+    MinP,
+    RandomSampling,
+    Sampling,
+    TopkSampling,
+    TopPSampling,
+)
 from gemma.gm.text._draw import keep_probable, logprobs_of, next_tokens, stack
 
 NUM_DRAWS = 20_000
@@ -286,3 +293,12 @@ def test_logprobs_are_those_of_a_log_softmax():
     best = np.argsort(-expected, axis=1)[:, :3]
     np.testing.assert_array_equal(found.top_ids, best)
     assert_close(found.top, np.take_along_axis(expected, best, axis=1), law="formula")
+
+
+def test_methods_have_the_names_that_users_know():
+    """Each is the `Sampling` that the distribution tests above draw from."""
+    assert Greedy() == Sampling()
+    assert RandomSampling(temperature=0.5) == Sampling(temperature=0.5)
+    assert TopkSampling(k=5) == Sampling(temperature=1.0, top_k=5)
+    assert TopPSampling(p=0.8) == Sampling(temperature=1.0, top_p=0.8)
+    assert MinP(p=0.1) == Sampling(temperature=1.0, min_p=0.1)

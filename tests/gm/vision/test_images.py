@@ -13,7 +13,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemma.gm.vision import ImageError, VisionConfig, prepare_image, read_image
+from gemma.gm.dialog import (
+    Conversation,
+    Image,
+    Turn,
+    load_conversation,
+    save_conversation,
+)
+from gemma.gm.vision import (
+    ImageError,
+    VisionConfig,
+    encode_image,
+    prepare_image,
+    read_image,
+)
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
 PICTURE = PIL.Image.fromarray(PIXELS)
@@ -364,3 +377,14 @@ def test_reading_an_image_does_not_load_jax():
         "read_image(numpy.zeros((1, 1), numpy.uint8)); sys.exit('jax' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+def test_encoded_images_are_read_back(tmp_path):
+    """So that a file can hold a conversation with pictures that were arrays."""
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    url = encode_image(pixels)
+    np.testing.assert_array_equal(read_image(url), pixels)
+    conversation = Conversation((Turn.user("Who?", Image(pixels)),))
+    save_conversation(conversation, tmp_path / "c.json", encode_image=encode_image)
+    (turn,) = load_conversation(tmp_path / "c.json").turns
+    np.testing.assert_array_equal(read_image(turn.parts[1].source), pixels)
