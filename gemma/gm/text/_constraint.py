@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from gemma.gm.text._examples import example_of
 from gemma.gm.text._schema import prepare, read_schema
 from gemma.gm.text._schema_values import ConstraintError
 
@@ -38,12 +39,14 @@ class Grammar:
     Attributes:
       text: The grammar.
       has_marks: Whether a string that may go on with `MARK` may go on with anything.
+      words: Texts that may be a part of an answer, and are hard to find by letters.
       most_missing: How many characters, at most, the shortest way from any beginning of
         an answer to a whole one takes, where this is known.
     """
 
     text: str
     has_marks: bool = False
+    words: tuple[str, ...] = ()
     most_missing: int | None = None
 
 
@@ -137,13 +140,16 @@ class Constraint:
                 return _schema_grammar(self.source)
             case "regex":
                 text = f"{_HEADER}/{lark_pattern(self.source)}/"
-                return Grammar(text, most_missing=_most_missing(self.source))
-            case "choice":
-                # A terminal, so that the options are one automaton.
-                options = " | ".join(
-                    json.dumps(option, ensure_ascii=False) for option in self.options
+                example = example_of(self.source)
+                return Grammar(
+                    text,
+                    words=() if example is None else (example,),
+                    most_missing=_most_missing(self.source),
                 )
-                return Grammar(f"{_HEADER}OPTION\nOPTION: {options}")
+            case "choice":
+                # An expression, so that they are one automaton.
+                options = map(re.escape, self.options)
+                return Grammar(f"{_HEADER}/{lark_pattern('|'.join(options))}/")
 
 
 def completing_grammar(pattern: str, beginning: str, num_more: int) -> str:
@@ -186,7 +192,9 @@ def _most_missing(pattern: str) -> int:
 def _schema_grammar(source: str) -> Grammar:
     prepared = prepare(json.loads(source))
     schema = {**prepared.schema, "x-guidance": _JSON_STYLE}
-    return Grammar(f"{_HEADER}%json {json.dumps(schema)}", prepared.has_marks)
+    return Grammar(
+        f"{_HEADER}%json {json.dumps(schema)}", prepared.has_marks, prepared.words
+    )
 
 
 def _check_text(text: object, name: str) -> None:

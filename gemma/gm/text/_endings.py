@@ -3,8 +3,9 @@
 import bisect
 import heapq
 import itertools
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol, Self
 
@@ -14,22 +15,23 @@ from gemma.gm.text._token_texts import Bits, TokenTexts
 
 # What tends to lead to the end is tried first. The costs make a search quick, no more:
 # an ending is an ending, and its length is measured, whatever they are.
-_BYTE_COSTS = [40] * 256
-for _bytes, _cost in (
-    (b'"', 1),
-    (b"]}:", 2),
-    (b"0123456789[{", 4),
-    (b",", 60),
-    (b"\\", 200),
-):
+_ORDINARY, _FOLLOWING, _LEADING = 40, 1, 200
+_TEXT_COSTS = [_ORDINARY] * 128 + [_FOLLOWING] * 64 + [_LEADING] * 64
+_TEXT_COSTS[ord("\\")] = _LEADING
+_TEXT_COSTS[ord('"')] = 0
+_COSTS = [*_TEXT_COSTS]
+for _bytes, _cost in ((b"]}", 0), (b'"', 1), (b"0123456789ntf", 9), (b",[{", 20)):
     for _byte in _bytes:
-        _BYTE_COSTS[_byte] = _cost
-_RANK_COST, _FORCED_BYTE_COST = 0.5, 0.125
-# For a byte after which there are the same ways on as before it.
-_ALIKE_COST = 400
+        _COSTS[_byte] = _cost
+# With so many choices it is a text that goes on, in which brackets mean nothing.
+_NUM_TEXT_CHOICES = 64
+_RANK_COST, _LENGTH_COST = 0.5, 0.02
+# For a byte after which there are the same ways on as before it, or after another one;
+# and for one of the former that is the first choice.
+_ALIKE_COST, _TWIN_COST, _FIRST_COST = 60, 200, 2
 # How often a byte is repeated in search of a change, and how long an ending may be.
 _LONGEST_RUN, _LONGEST = 4_096, 1 << 16
-_MAX_TAILS, _MAX_TRIED = 6, 12
+_MAX_TAILS, _MAX_FOUND = 6, 6
 
 
 class Engine(Protocol):
@@ -66,28 +68,43 @@ class Ending:
 
 @dataclass(slots=True)
 class _State:
-    """The state after `text`; `choices` are the bytes that may follow."""
+    """The state after a text; `choices` are the bytes that may follow."""
 
     engine: Engine
     text: bytes = b""
-    choices: bytes | None = None
+    choices: bytes = b""
     is_whole: bool = False
     has_run: bool = False
+    # The choices after steps from here.
+    seen: set[bytes] = field(default_factory=set)
 
-    def is_like(self, other: "_State") -> bool:
-        return (self.choices, self.is_whole) == (other.choices, other.is_whole)
+    def leads_back_to(self, after: "_State", step_len: int) -> bool:
+        """Whether nothing has changed after a step."""
+        choice = self.choices, self.is_whole, len(self.text) + step_len
+        return choice == (after.choices, after.is_whole, len(after.text))
 
 
 class _Task(IntEnum):
     """What is to be done with a state, the first things first."""
 
-    LEAVE = 0
-    STEP = 1
-    RUN = 2
+    RUN = 0
+    LEAVE = 1
+    STEP = 2
 
 
-# What the way has cost, what is next, a number that keeps order, a state, a byte to take.
+# The cost of a way, what is next, a state, and bytes to take from there.
+_Way = tuple[float, _Task, _State, bytes]
+# What a way has cost so far, what is next, a number that keeps order, a state, a byte to take.
 _Entry = tuple[float, _Task, int, _State, bytes]
+
+
+def _costs(choices: bytes) -> list[int]:
+    return _TEXT_COSTS if len(choices) > _NUM_TEXT_CHOICES else _COSTS
+
+
+def _order(choices: bytes) -> bytes:
+    """Returns bytes, the cheapest first."""
+    return bytes(sorted(choices, key=_costs(choices).__getitem__))
 
 
 def next_tokens(engine: Engine, texts: TokenTexts) -> Bits | None:
@@ -118,9 +135,15 @@ def fits(ending: bytes, texts: TokenTexts, num_left: int) -> bool:
 class EndingSearch:
     """Searches for endings, from the likely to the unlikely, and gives up in time."""
 
-    def __init__(self, texts: TokenTexts, num_states: int):
-        """Makes a search that looks at `num_states` states in all."""
-        self._texts, self._num_states = texts, num_states
+    def __init__(self, texts: TokenTexts, words: Sequence[bytes], num_states: int):
+        """Makes a search.
+
+        Args:
+          texts: The tokens.
+          words: What may be in an answer, and is hard to find letter by letter.
+          num_states: How many states it may look at, in all.
+        """
+        self._texts, self._words, self._num_states = texts, words, num_states
 
     def find(self, engine: Engine, tails: Iterable[bytes] = ()) -> bytes | None:
         """Returns a text that makes an answer whole, if it finds one.
@@ -131,32 +154,46 @@ class EndingSearch:
         """
         tails, order = tuple(tails), itertools.count()
         waiting: list[_Entry] = [(0.0, _Task.STEP, next(order), _State(engine), b"")]
-        while waiting:
+        while waiting and self._num_states > 0:
             cost, task, _, state, step = heapq.heappop(waiting)
             if task is _Task.LEAVE and (tail := self._tail(state, tails)) is not None:
                 return state.text + tail
-            for more_cost, *entry in self._ways(task, state, step):
-                heapq.heappush(
-                    waiting, (cost + more_cost, entry[0], next(order), *entry[1:])
-                )
+            for way in self._ways(task, state, step):
+                entry = cost + way[0], way[1], next(order), way[2], way[3]
+                heapq.heappush(waiting, entry)
         return None
 
-    def _ways(self, task: _Task, state: _State, step: bytes) -> Iterator[tuple]:
-        """Yields what can be done next, and its cost."""
+    def _ways(self, task: _Task, state: _State, step: bytes) -> Iterator[_Way]:
+        """Yields what can be done next."""
         if task is _Task.LEAVE:
-            for rank, byte in enumerate(state.choices or b""):
-                cost = _BYTE_COSTS[byte] + _RANK_COST * rank
-                yield cost, _Task.STEP, state, bytes([byte])
+            yield from self._steps(state)
         elif task is _Task.RUN:
             if after := self._run(state, step):
                 yield 0, _Task.LEAVE, after, b""
         elif after := self._after(state, step):
-            cost = _FORCED_BYTE_COST * (len(after.text) - len(state.text) - len(step))
-            if after.is_like(state):
+            cost = _LENGTH_COST * (len(after.text) - len(state.text))
+            if state.leads_back_to(after, len(step)):
                 # One of many that are needed, or of no use.
+                after.has_run = True
+                is_first = _order(state.choices)[:1] == step
+                run_cost = _FIRST_COST if is_first else _ALIKE_COST
+                yield run_cost, _Task.RUN, state, step
                 cost += _ALIKE_COST
-                yield cost, _Task.RUN, state, step
+            if after.choices in state.seen and not after.is_whole:
+                cost += _TWIN_COST
+            state.seen.add(after.choices)
             yield cost, _Task.LEAVE, after, b""
+
+    def _steps(self, state: _State) -> Iterator[_Way]:
+        """Yields the steps from a state: the best choice is free, and so are words."""
+        for word in self._words:
+            ids = self._texts.spell_bytes(word)
+            if state.engine.validate_tokens(ids) == len(ids):
+                yield 0, _Task.STEP, state, word
+        costs = _costs(state.choices)
+        for rank, byte in enumerate(order := _order(state.choices)):
+            cost = costs[byte] - costs[order[0]] + _RANK_COST * rank
+            yield cost, _Task.STEP, state, bytes([byte])
 
     def _tail(self, state: _State, tails: Iterable[bytes]) -> bytes | None:
         if state.is_whole:
@@ -182,7 +219,7 @@ class EndingSearch:
 
     def _differs(self, state: _State, step: bytes) -> bool:
         after = self._after(state, step)
-        return not after or not after.is_like(state)
+        return after is None or not state.leads_back_to(after, len(step))
 
     def _after(self, state: _State, step: bytes) -> _State | None:
         """Returns the state after some bytes and those that they force."""
@@ -209,12 +246,13 @@ class Trials:
     """Tries which endings tokens have, in one state of an answer whose ending is known."""
 
     def __init__(
-        self, engine: Engine, texts: TokenTexts, ending: Ending, num_states: int
+        self, engine: Engine, texts: TokenTexts, ending: Ending, search: EndingSearch
     ):
-        """Makes trials that may look at `num_states` further states."""
+        """Makes trials from a state whose ending is known."""
         self._engine, self._texts = engine, texts
-        self._search = EndingSearch(texts, num_states)
+        self._search = search
         self._known, self._tails = [ending.text], _tails(ending.text)
+        self._found: deque[bytes] = deque(maxlen=_MAX_FOUND)
 
     def endings(self, ids: Iterable[int]) -> dict[int, bytes]:
         """Returns the endings that it finds for some tokens."""
@@ -226,16 +264,17 @@ class Trials:
         for known in self._known:
             if known.startswith(text):
                 return known[len(text) :]
-        for tail in self._tails:
+        tails = [*self._tails, *self._found]
+        for tail in tails:
             if ends_with(self._engine, self._texts, tail, first=[token_id]):
                 return tail
         engine = self._engine.deep_copy()
         engine.consume_token(token_id)
-        ending = self._search.find(engine, self._tails)
+        ending = self._search.find(engine, tails)
         if ending is not None:
             # Others may go the same way, or end the same way.
             self._known.append(text + ending)
-            self._tails = [*self._tails, ending][-_MAX_TRIED:]
+            self._found.append(ending)
         return ending
 
 

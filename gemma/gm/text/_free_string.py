@@ -2,15 +2,13 @@
 
 import numpy as np
 
-from gemma.gm.text._endings import Ending, Engine, Trials, ends_with, fits
+from gemma.gm.text._endings import Ending, EndingSearch, Engine, Trials, ends_with
 from gemma.gm.text._schema_values import MARK
-from gemma.gm.text._token_texts import LONGEST, Bits, TokenTexts, add, ids_of
+from gemma.gm.text._token_texts import LONGEST, Bits, TokenTexts, holds, ids_of
 
 # A token may leave a character undone, which takes three more bytes, and make the name of
 # a property that is taken, which takes another letter or two.
 _NUM_SPARE_TOKENS = 5
-# States that may be looked at in search of endings behind a string.
-_NUM_STATES = 500
 
 
 class FreeString:
@@ -37,32 +35,37 @@ class FreeString:
     def leave(self) -> None:
         """Takes note that the string has ended, or the ending is another one."""
         self._num_ahead = 0
-        self._closed: bytes | None = None
-        self._quoted: dict[int, bytes] | None = None
+        # The ending behind the quote, unless the string is a name.
+        self._closed: Ending | None = None
+        # Those of tokens that go on behind the quote, each with its tokens.
+        self._quoted: list[tuple[Ending, Bits]] | None = None
 
     def grow(self, token_id: int) -> None:
         """Takes note of a token inside the string."""
         self._num_ahead = max(self._num_ahead - int(self._texts.lengths[token_id]), 0)
 
-    def look(self, engine: Engine, ending: Ending, found: Bits) -> None:
+    def look(
+        self, engine: Engine, ending: Ending, found: Bits, search: EndingSearch
+    ) -> None:
         """Looks around in the state of an answer.
 
         Args:
           engine: The state.
           ending: What would make the answer whole.
           found: The tokens that may come next.
+          search: Finds endings.
         """
         self._look_ahead(engine.deep_copy(), ending.text)
         # Only its quote shows whether a name is taken.
         is_value = ending.text[:1] == b'"' and ending.text[1:2] != b":"
-        self._closed = ending.text[1:] if is_value and self._num_ahead else None
+        if not (self._num_ahead and is_value):
+            self._closed = None
+        elif self._closed is None:
+            self._closed = Ending.spelled(ending.text[1:], self._texts)
         if self._closed is None or self._num_ahead < LONGEST:
             self._quoted = None
         elif self._quoted is None:
-            after_mark = engine.deep_copy()
-            after_mark.consume_tokens(self._mark)
-            trials = Trials(after_mark, self._texts, ending, _NUM_STATES)
-            self._quoted = trials.endings(ids_of(found & self._texts.quoted))
+            self._quoted = self._look_behind(engine.deep_copy(), ending, found, search)
 
     def tokens(self, ending: Ending, num_left: int) -> Bits:
         """Returns tokens after which an ending fits into `num_left` tokens."""
@@ -72,27 +75,28 @@ class FreeString:
             bits |= inside
         elif self._closed is not None and ending.num_tokens <= num_left:
             bits |= inside & ~self._texts.undone
-        if self._closed is not None and fits(self._closed, self._texts, num_left):
+        if self._closed is not None and self._closed.num_tokens <= num_left:
             bits |= self._texts.closing[self._num_ahead]
-        for token_id, behind in (self._quoted or {}).items():
-            if fits(behind, self._texts, num_left):
-                add(bits, token_id)
+        for behind, tokens in self._quoted or ():
+            if behind.num_tokens <= num_left:
+                bits |= tokens
         return bits
 
     def others(self, found: Bits) -> Bits:
         """Returns the tokens of which it can tell nothing."""
-        known = self._texts.inside[self._num_ahead]
+        if self._num_ahead:
+            # What is too long for `tokens` would make the string too long.
+            found = found & ~self._texts.inside[LONGEST]
         if self._closed is not None:
-            known = known | self._texts.closing[self._num_ahead]
-        if self._quoted is not None:
-            known = known | self._texts.quoted
-        return found & ~known
+            found = found & ~self._texts.closing[LONGEST]
+        return found if self._quoted is None else found & ~self._texts.quoted
 
-    def ending_after(self, token_id: int) -> bytes | None:
+    def ending_after(self, token_id: int) -> Ending | None:
         """Returns the ending after one of `tokens`; None if it is the same as before."""
         if self._texts.lengths[token_id]:
             return None
-        return (self._quoted or {}).get(token_id, self._closed)
+        quoted = (e for e, tokens in self._quoted or () if holds(tokens, token_id))
+        return next(quoted, self._closed)
 
     def _look_ahead(self, engine: Engine, ending: bytes) -> None:
         engine.consume_tokens(self._mark * self._num_ahead)
@@ -101,3 +105,17 @@ class FreeString:
         ):
             engine.consume_tokens(self._mark)
             self._num_ahead += 1
+
+    def _look_behind(
+        self, engine: Engine, ending: Ending, found: Bits, search: EndingSearch
+    ) -> list[tuple[Ending, Bits]]:
+        engine.consume_tokens(self._mark)
+        trials = Trials(engine, self._texts, ending, search)
+        endings = trials.endings(ids_of(found & self._texts.quoted))
+        ids: dict[bytes, list[int]] = {}
+        for token_id, text in endings.items():
+            ids.setdefault(text, []).append(token_id)
+        return [
+            (Ending.spelled(text, self._texts), self._texts.bits(group))
+            for text, group in ids.items()
+        ]

@@ -21,9 +21,9 @@ Where llguidance gives up, because an automaton has grown too large, the answer 
 ending that is known.
 """
 
-import re
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -43,24 +43,15 @@ from gemma.gm.text._endings import (
     next_tokens,
 )
 from gemma.gm.text._free_string import FreeString
+from gemma.gm.text._llguidance import EngineFactory, refusal
 from gemma.gm.text._token_texts import Bits, TokenTexts, add, holds, ids_of
 from gemma.gm.text._tokenizer import Tokenizer
-
-try:
-    import llguidance
-except ImportError as error:
-    raise ImportError(
-        "The package llguidance is missing, which constrained answers need."
-        " pip install 'gemma-jax[constrained]'"
-    ) from error
 
 # States that a search may look at, some 20 microseconds each: before an answer, and at
 # one token of it.
 _NUM_FIRST_STATES, _NUM_STATES = 5_000, 500
 # Where there are more tokens to try, those that are common are tried.
 _MAX_TRIALS = 512
-_NAMES = {"json_schema": "JSON schema", "regex": "pattern", "choice": "choice"}
-_LIMITS = llguidance.LLParserLimits(verbose_errors=False)
 
 
 class Grammars:
@@ -92,7 +83,7 @@ class Grammars:
             )
         self._tokenizer, self._vocab_size = tokenizer, vocab_size
         self._lock = threading.Lock()
-        self._read: tuple[TokenTexts, llguidance.LLTokenizer] | None = None
+        self._read: tuple[TokenTexts, EngineFactory] | None = None
 
     def start(self, constraint: Constraint, *, max_tokens: int) -> "Matcher":
         """Returns the state of an answer before its first token.
@@ -111,29 +102,26 @@ class Grammars:
                 f"max_tokens is {max_tokens}; an answer needs one at least."
             )
         grammar = constraint.grammar()
-        texts, tokenizer = self._vocabulary()
-        engine = _engine(tokenizer, grammar.text)
-        if engine.is_error() or next_tokens(engine, texts) is None:
-            raise _refusal(constraint, engine.get_error())
-
-        def complete(text: bytes) -> bytes | None:
-            return _complete(text, constraint, grammar, (texts, tokenizer))
-
-        ending = _first_ending(constraint, engine, texts)
+        texts, engines = self._vocabulary()
+        engine = engines.start(grammar.text)
+        if next_tokens(engine, texts) is None:
+            raise refusal(constraint, engine.get_error())
+        complete = _Completion(constraint, grammar, texts, engines)
+        ending = _first_ending(constraint, engine, grammar, texts)
         ending = complete(b"") if ending is None else ending
         if ending is None:
             raise ConstraintError(
-                f"No answer was found that matches the {_NAMES[constraint.kind]}: it"
-                " contradicts itself, or asks for a very long one."
+                "No answer was found that matches the constraint: it contradicts itself,"
+                " or asks for a very long one."
             )
         _check_length(len(texts.spell(ending)) + 1, max_tokens)
         return Matcher(engine, texts, grammar, ending, max_tokens, complete)
 
-    def _vocabulary(self) -> tuple[TokenTexts, llguidance.LLTokenizer]:
+    def _vocabulary(self) -> tuple[TokenTexts, EngineFactory]:
         with self._lock:
             if self._read is None:
                 texts = TokenTexts(self._tokenizer, self._vocab_size)
-                self._read = texts, _llguidance_tokenizer(self._tokenizer, texts)
+                self._read = texts, EngineFactory(self._tokenizer, texts)
             return self._read
 
 
@@ -226,6 +214,7 @@ class Matcher:
             self._ending = None
             return found | self._texts.stop if self.may_end else found
         ending = self._ending = self._known_ending()
+        assert ending.num_tokens <= self.num_left, "an ending has grown too long"
         bits = np.zeros(self._texts.num_words, np.uint32)
         if self._engine is not None and found is not None:
             bits = self._string_tokens(self._engine, ending, found)
@@ -260,25 +249,30 @@ class Matcher:
             return self._ending
         found = None
         if self._engine is not None:
-            found = EndingSearch(self._texts, _NUM_FIRST_STATES).find(self._engine)
+            found = self._search(_NUM_FIRST_STATES).find(self._engine)
         if found is None or not fits(found, self._texts, self.num_left):
             found = self._complete(self._text)
         assert found is not None, "a match lacks more than was thought"
         return Ending.spelled(found, self._texts)
 
+    def _search(self, num_states: int) -> EndingSearch:
+        return _new_search(self._texts, self._grammar, num_states)
+
     def _string_tokens(self, engine: Engine, ending: Ending, found: Bits) -> Bits:
         """Returns tokens that have an ending because the answer is in a free string."""
         if not self._grammar.has_marks:
             return np.zeros_like(found)
-        self._string.look(engine, ending, found)
+        self._string.look(engine, ending, found, self._search(_NUM_STATES))
         return found & self._string.tokens(ending, self.num_left - 1)
 
     def _try_others(self, engine: Engine, ending: Ending, found: Bits) -> None:
         """Finds endings for tokens one by one."""
         found = self._string.others(found)
+        if not found.any():
+            return
         if np.bitwise_count(found).sum() > _MAX_TRIALS:
             found = found & self._texts.common
-        trials = Trials(engine, self._texts, ending, _NUM_STATES)
+        trials = Trials(engine, self._texts, ending, self._search(_NUM_STATES))
         endings = trials.endings(ids_of(found))
         # Most are the same.
         num_left, texts = self.num_left - 1, set(endings.values())
@@ -291,13 +285,15 @@ class Matcher:
         """Returns the ending that goes with an allowed token."""
         text = self._endings.get(token_id)
         if text is None:
-            text = self._string.ending_after(token_id)
-        if text is None:
-            return self._ending_inside(token_id, ending)
+            after = self._string.ending_after(token_id)
+            if after is None:
+                return self._ending_inside(token_id, ending)
+        elif ending.ids[:1] == (token_id,):
+            after = Ending(text, ending.ids[1:])
+        else:
+            after = Ending.spelled(text, self._texts)
         self._string.leave()
-        if ending.ids[:1] == (token_id,):
-            return Ending(text, ending.ids[1:])
-        return Ending.spelled(text, self._texts)
+        return after
 
     def _ending_inside(self, token_id: int, ending: Ending) -> Ending:
         """Returns the ending after a token that stays in a free string."""
@@ -306,7 +302,7 @@ class Matcher:
             return ending
         # Half a character, or the name of a property.
         self._string.leave()
-        search = EndingSearch(self._texts, _NUM_FIRST_STATES)
+        search = self._search(_NUM_FIRST_STATES)
         text = search.find(self._engine, [ending.text])
         assert text is not None, (
             "the ending of a free string has depended on its letters"
@@ -317,63 +313,44 @@ class Matcher:
         return Ending(text, (*self._texts.spell_bytes(more), *ending.ids))
 
 
-def _llguidance_tokenizer(
-    tokenizer: Tokenizer, texts: TokenTexts
-) -> llguidance.LLTokenizer:
-    vocabulary = _LlguidanceVocabulary(tokenizer, texts)
-    return llguidance.LLTokenizer(
-        llguidance.TokenizerWrapper(vocabulary), eos_token=list(texts.stop_ids)
-    )
-
-
-class _LlguidanceVocabulary:
-    """A tokenizer as `llguidance.TokenizerWrapper` expects one."""
-
-    # A token without bytes never comes next.
-    special_token_ids = ()
-
-    def __init__(self, tokenizer: Tokenizer, texts: TokenTexts):
-        self.eos_token_id, self.bos_token_id = tokenizer.eos_id, tokenizer.bos_id
-        self.tokens, self._spell = texts.texts, texts.spell
-
-    def __call__(self, text: bytes) -> list[int]:
-        return self._spell(text)
-
-
-def _engine(tokenizer: llguidance.LLTokenizer, grammar: str) -> llguidance.LLMatcher:
-    return llguidance.LLMatcher(tokenizer, grammar, log_level=0, limits=_LIMITS)
-
-
 def _first_ending(
-    constraint: Constraint, engine: Engine, texts: TokenTexts
+    constraint: Constraint, engine: Engine, grammar: Grammar, texts: TokenTexts
 ) -> bytes | None:
     """Returns a short answer, if one is found."""
     options = [option.encode() for option in constraint.options]
     if options:
         return min(options, key=lambda option: len(texts.spell(option)))
-    return EndingSearch(texts, _NUM_FIRST_STATES).find(engine)
+    return _new_search(texts, grammar, _NUM_FIRST_STATES).find(engine)
 
 
-def _complete(
-    text: bytes,
-    constraint: Constraint,
-    grammar: Grammar,
-    vocabulary: tuple[TokenTexts, llguidance.LLTokenizer],
-) -> bytes | None:
-    """Returns an ending of a text that begins a match of an expression.
+def _new_search(texts: TokenTexts, grammar: Grammar, num_states: int) -> EndingSearch:
+    return EndingSearch(texts, [word.encode() for word in grammar.words], num_states)
 
-    It lacks no more than the grammar says, so it is found in the language that goes no
-    farther. There all ways lead to an end, and a search cannot get lost.
+
+@dataclass(frozen=True, slots=True)
+class _Completion:
+    """Finds an ending of any text that begins a match of an expression.
+
+    The text lacks no more than the grammar says, so its ending is found in the language
+    that goes no farther. There all ways lead to an end, and a search cannot get lost.
     """
-    if grammar.most_missing is None:
-        return None
-    texts, tokenizer = vocabulary
-    whole = text.decode(errors="ignore")  # without a character that is undone
-    limited = completing_grammar(constraint.source, whole, grammar.most_missing + 1)
-    engine = _engine(tokenizer, limited)
-    if not engine.consume_tokens(texts.spell_bytes(text)):
-        return None
-    return EndingSearch(texts, _NUM_FIRST_STATES).find(engine)
+
+    constraint: Constraint
+    grammar: Grammar
+    texts: TokenTexts
+    engines: EngineFactory
+
+    def __call__(self, text: bytes) -> bytes | None:
+        if self.grammar.most_missing is None:
+            return None
+        whole = text.decode(errors="ignore")  # without a character that is undone
+        num_more = self.grammar.most_missing + 1
+        engine = self.engines.start(
+            completing_grammar(self.constraint.source, whole, num_more)
+        )
+        if not engine.consume_tokens(self.texts.spell_bytes(text)):
+            return None
+        return _new_search(self.texts, self.grammar, _NUM_FIRST_STATES).find(engine)
 
 
 def _check_length(num_tokens: int, max_tokens: int) -> None:
@@ -382,25 +359,3 @@ def _check_length(num_tokens: int, max_tokens: int) -> None:
             f"The shortest answer that was found takes {num_tokens} tokens, the ending"
             f" token counted, and max_tokens is {max_tokens}. Raise it, or ask for less."
         )
-
-
-def _refusal(constraint: Constraint, message: str) -> ConstraintError:
-    """Returns what llguidance has to say, without the grammar it says it about."""
-    name = _NAMES[constraint.kind]
-    if found := re.search(r"Unsatisfiable schema: (.*)", message):
-        return ConstraintError(f"Nothing matches the {name}: {found[1]}.")
-    if found := re.search(r"Unknown format: (.*)", message):
-        return ConstraintError(
-            f"The {name} uses the format {found[1]!r}, which constrained answers do not"
-            " know. Leave it out, or say with 'pattern' what it means."
-        )
-    if "oneOf" in message:
-        return ConstraintError(
-            f"The {name} uses 'oneOf' with options that may overlap, which constrained"
-            " answers do not support. Use 'anyOf', or options of different types."
-        )
-    if not message or "NoExtension" in message:
-        return ConstraintError(f"Nothing matches the {name}.")
-    found = re.search(r"^error: (.*)|compile JSON schema: (.*)", message, re.MULTILINE)
-    reason = next(filter(None, found.groups())) if found else message.split("\n")[0]
-    return ConstraintError(f"The {name} is not supported: {reason}.")

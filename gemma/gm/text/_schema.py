@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from gemma.gm.text._schema_values import MARK, ConstraintError, narrow_values
+from gemma.gm.text._schema_values import (
+    MARK,
+    ConstraintError,
+    narrow_values,
+    words_of,
+)
 
 # Characters, values inside values, properties of an object: these take time by the square.
 _MAX_LENGTH, _MAX_DEPTH, _MAX_PROPERTIES = 1 << 18, 100, 1_000
@@ -41,10 +46,12 @@ class PreparedSchema:
     Attributes:
       schema: It matches nothing that the original does not.
       has_marks: Whether `MARK` stands for any character, as no literal holds it.
+      words: Parts of answers, as JSON writes them, that are hard to find by letters.
     """
 
     schema: Mapping[str, Any]
     has_marks: bool
+    words: tuple[str, ...]
 
 
 def read_schema(schema: Mapping[str, Any] | str | bool) -> dict[str, Any] | bool:
@@ -84,12 +91,14 @@ def prepare(schema: dict[str, Any] | bool) -> PreparedSchema:
     root = {} if schema is True else schema
     has_marks = MARK not in json.dumps(root, ensure_ascii=False)
     nodes = _reachable(root)
+    words = []
     for node in nodes:
         # A name that a pattern allows may hold the mark, and not every character.
         has_marks &= not node.get("patternProperties")
         _check_keywords(node)
         narrow_values(node)
-    return PreparedSchema(root, has_marks)
+        words += words_of(node)
+    return PreparedSchema(root, has_marks, tuple(dict.fromkeys(words)))
 
 
 def _parse(text: str) -> Any:
@@ -217,7 +226,8 @@ def _check_keywords(node: dict[str, Any]) -> None:
             f"The schema uses {names}, which constrained answers do not support. Leave"
             " it out, and check the answer for it afterwards."
         )
-    if len(node.get("properties") or ()) > _MAX_PROPERTIES:
+    properties = node.get("properties")
+    if isinstance(properties, dict) and len(properties) > _MAX_PROPERTIES:
         raise ConstraintError(
             f"The schema is too large: an object has more than {_MAX_PROPERTIES:,}"
             " properties."
@@ -227,11 +237,12 @@ def _check_keywords(node: dict[str, Any]) -> None:
 
 def _check_min_properties(node: Mapping[str, Any]) -> None:
     """Raises if names that are not listed would have to differ: they may repeat."""
-    num_needed, required = node.get("minProperties", 0), node.get("required", [])
+    num_needed, required = node.get("minProperties"), node.get("required")
     is_closed = node.get("additionalProperties") is False
     if is_closed and not node.get("patternProperties"):
         return
-    if isinstance(num_needed, int) and num_needed - len(required) > 1:
+    num_required = len(required) if isinstance(required, list) else 0
+    if isinstance(num_needed, int) and num_needed - num_required > 1:
         raise ConstraintError(
             "The schema uses 'minProperties' for more than one property beyond the"
             " required ones, which constrained answers do not support: such names could"

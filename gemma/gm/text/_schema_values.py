@@ -1,8 +1,11 @@
 """The literals, bounds and patterns of a schema, as llguidance can be trusted with."""
 
+import json
 import re
 from decimal import ROUND_CEILING, Context, Decimal
 from typing import Any
+
+from gemma.gm.text._examples import FORMAT_EXAMPLES, example_of
 
 # A string with a pattern must not hold this character. So where an answer may go on with
 # it, it may go on with any: `Matcher` finds the free strings by it.
@@ -15,7 +18,8 @@ _FARTHEST, _NEAREST = Decimal("1e18"), Decimal("1e-15")
 _CLASS = re.compile(r"\[(?:\\.|[^\]\\])*\]", re.DOTALL)
 _CONTROL = re.compile(
     r"[\x00-\x07\x0b\x0e-\x1f\x7f]"
-    r"|(?<!\\)(?:\\\\)*\\(?:[acv0]|x[01]|x7[fF]|u00[01]|u007[fF]|[xu]\{)"
+    r"|(?<!\\)(?:\\\\)*\\"
+    r"(?:[acv0]|[xu]\{|(?:x|u00)(?:0[0-7bBeEfF]|1|7[fF]))"
 )
 
 
@@ -32,6 +36,18 @@ def narrow_values(node: dict[str, Any]) -> None:
     _check_literals(node)
     _tighten_bounds(node)
     _tighten_pattern(node)
+
+
+def words_of(node: dict[str, Any]) -> list[str]:
+    """Returns parts of the values of a narrowed schema that may be hard to find."""
+    texts = [FORMAT_EXAMPLES.get(str(node.get("format")))]
+    if isinstance(pattern := node.get("pattern"), str):
+        texts.append(example_of(pattern))
+    words = [json.dumps(text, ensure_ascii=False)[1:-1] for text in texts if text]
+    if node.get("multipleOf"):
+        step, least = (_as_decimal(node.get(k, 0)) for k in ("multipleOf", "minimum"))
+        words.append(f"{step * (least / step).to_integral_value(ROUND_CEILING):f}")
+    return words
 
 
 def _check_literals(node: dict[str, Any]) -> None:
@@ -54,14 +70,15 @@ def _check_literals(node: dict[str, Any]) -> None:
             case int(value) | float(value) if not _is_exact(value):
                 raise ConstraintError(
                     f"The schema asks for the number {value!r}, which has more digits"
-                    f" than the {_DIGITS.prec} that constrained answers can keep."
+                    " than constrained answers can keep."
                 )
 
 
 def _is_exact(number: float) -> bool:
-    value = Decimal(str(number))
-    num_digits = len(value.normalize().as_tuple().digits)
-    return num_digits <= _DIGITS.prec and abs(value) < Decimal(10) ** _DIGITS.prec
+    if isinstance(number, int):
+        return abs(number) <= 2**53
+    num_digits = len(Decimal(str(number)).normalize().as_tuple().digits)
+    return num_digits <= _DIGITS.prec and abs(number) < 10**_DIGITS.prec
 
 
 def _tighten_bounds(node: dict[str, Any]) -> None:
@@ -88,11 +105,14 @@ def _lower_bounds(inclusive: object, exclusive: object, sign: int) -> list[Decim
         inclusive, exclusive = (None, inclusive) if exclusive else (inclusive, None)
     bounds = []
     if inclusive is not None:
-        bounds.append(_DIGITS.plus(sign * _as_decimal(inclusive)))
+        bound = sign * _as_decimal(inclusive)
+        bounds.append(_NEAREST if 0 < bound < _NEAREST else _DIGITS.plus(bound))
     if exclusive is not None:
-        bound = _DIGITS.plus(sign * _as_decimal(exclusive))
-        bounds.append(_DIGITS.next_plus(bound) if bound else _NEAREST)
-    return bounds
+        bound = sign * _as_decimal(exclusive)
+        next_bound = _DIGITS.next_plus(_DIGITS.plus(bound))
+        bounds.append(_NEAREST if 0 <= bound < _NEAREST else next_bound)
+    # So many digits behind the point would be too many.
+    return [Decimal(0) if -_NEAREST < bound < 0 else bound for bound in bounds]
 
 
 def _as_decimal(bound: object) -> Decimal:
