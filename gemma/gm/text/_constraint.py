@@ -39,6 +39,7 @@ class Grammar:
     Attributes:
       text: The grammar.
       has_marks: Whether a string that may go on with `MARK` may go on with anything.
+      has_names: Whether names of properties may be taken.
       words: Texts that may be a part of an answer, and are hard to find by letters.
       most_missing: How many characters, at most, the shortest way from any beginning of
         an answer to a whole one takes, where this is known.
@@ -46,6 +47,7 @@ class Grammar:
 
     text: str
     has_marks: bool = False
+    has_names: bool = False
     words: tuple[str, ...] = ()
     most_missing: int | None = None
 
@@ -193,7 +195,10 @@ def _schema_grammar(source: str) -> Grammar:
     prepared = prepare(json.loads(source))
     schema = {**prepared.schema, "x-guidance": _JSON_STYLE}
     return Grammar(
-        f"{_HEADER}%json {json.dumps(schema)}", prepared.has_marks, prepared.words
+        f"{_HEADER}%json {json.dumps(schema)}",
+        has_marks=prepared.has_marks,
+        has_names=prepared.has_names,
+        words=prepared.words,
     )
 
 

@@ -30,7 +30,7 @@ _RANK_COST, _LENGTH_COST = 0.5, 0.02
 # and for one of the former that is the first choice.
 _ALIKE_COST, _TWIN_COST, _FIRST_COST = 60, 200, 2
 # How often a byte is repeated in search of a change, and how long an ending may be.
-_LONGEST_RUN, _LONGEST = 4_096, 1 << 16
+_LONGEST_RUN, _LONGEST = 4_096, 1 << 15
 _MAX_TAILS, _MAX_FOUND = 6, 6
 
 

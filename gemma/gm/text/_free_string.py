@@ -4,7 +4,14 @@ import numpy as np
 
 from gemma.gm.text._endings import Ending, EndingSearch, Engine, Trials, ends_with
 from gemma.gm.text._schema_values import MARK
-from gemma.gm.text._token_texts import LONGEST, Bits, TokenTexts, holds, ids_of
+from gemma.gm.text._token_texts import (
+    LONGEST,
+    LONGEST_BEFORE_QUOTE,
+    Bits,
+    TokenTexts,
+    holds,
+    ids_of,
+)
 
 # A token may leave a character undone, which takes three more bytes, and make the name of
 # a property that is taken, which takes another letter or two.
@@ -26,9 +33,9 @@ class FreeString:
     It changes as the string grows.
     """
 
-    def __init__(self, texts: TokenTexts):
-        """Stands outside of such a string."""
-        self._texts = texts
+    def __init__(self, texts: TokenTexts, has_names: bool):
+        """Stands outside of such a string; `has_names` says whether any may be taken."""
+        self._texts, self._has_names = texts, has_names
         self._mark = texts.spell_bytes(MARK.encode())
         self.leave()
 
@@ -55,17 +62,18 @@ class FreeString:
           found: The tokens that may come next.
           search: Finds endings.
         """
-        self._look_ahead(engine.deep_copy(), ending.text)
+        if self._num_ahead < LONGEST_BEFORE_QUOTE:  # else there is no need yet
+            self._look_ahead(engine.deep_copy(), ending.text)
         # Only its quote shows whether a name is taken.
-        is_value = ending.text[:1] == b'"' and ending.text[1:2] != b":"
-        if not (self._num_ahead and is_value):
+        may_be_taken = self._has_names and ending.text[1:2] == b":"
+        if not self._num_ahead or ending.text[:1] != b'"' or may_be_taken:
             self._closed = None
         elif self._closed is None:
             self._closed = Ending.spelled(ending.text[1:], self._texts)
-        if self._closed is None or self._num_ahead < LONGEST:
+        if self._closed is None or self._num_ahead < LONGEST_BEFORE_QUOTE:
             self._quoted = None
         elif self._quoted is None:
-            self._quoted = self._look_behind(engine.deep_copy(), ending, found, search)
+            self._quoted = self._look_behind(engine, ending, found, search)
 
     def tokens(self, ending: Ending, num_left: int) -> Bits:
         """Returns tokens after which an ending fits into `num_left` tokens."""
@@ -109,12 +117,16 @@ class FreeString:
     def _look_behind(
         self, engine: Engine, ending: Ending, found: Bits, search: EndingSearch
     ) -> list[tuple[Ending, Bits]]:
-        engine.consume_tokens(self._mark)
-        trials = Trials(engine, self._texts, ending, search)
-        endings = trials.endings(ids_of(found & self._texts.quoted))
+        after_mark = engine.deep_copy()
+        after_mark.consume_tokens(self._mark)
+        trials = Trials(after_mark, self._texts, ending, search)
         ids: dict[bytes, list[int]] = {}
-        for token_id, text in endings.items():
-            ids.setdefault(text, []).append(token_id)
+        for token_id, text in trials.endings(
+            ids_of(found & self._texts.quoted)
+        ).items():
+            # Without the mark the string may be too short.
+            if ends_with(engine, self._texts, text, first=[token_id]):
+                ids.setdefault(text, []).append(token_id)
         return [
             (Ending.spelled(text, self._texts), self._texts.bits(group))
             for text, group in ids.items()

@@ -49,7 +49,7 @@ from gemma.gm.text._tokenizer import Tokenizer
 
 # States that a search may look at, some 20 microseconds each: before an answer, and at
 # one token of it.
-_NUM_FIRST_STATES, _NUM_STATES = 5_000, 500
+_NUM_FIRST_STATES, _NUM_STATES = 5_000, 300
 # Where there are more tokens to try, those that are common are tried.
 _MAX_TRIALS = 512
 
@@ -155,7 +155,7 @@ class Matcher:
         self._engine: Engine | None = engine
         self._texts, self._grammar, self._complete = texts, grammar, complete
         self._text, self._has_ended = b"", False
-        self._string = FreeString(texts)
+        self._string = FreeString(texts, grammar.has_names)
         # None while there is one after any token.
         self._ending: Ending | None = Ending.spelled(ending, texts)
         # Those after tokens that are allowed now, where `_string` does not know them.

@@ -46,11 +46,13 @@ class PreparedSchema:
     Attributes:
       schema: It matches nothing that the original does not.
       has_marks: Whether `MARK` stands for any character, as no literal holds it.
+      has_names: Whether it states names of properties.
       words: Parts of answers, as JSON writes them, that are hard to find by letters.
     """
 
     schema: Mapping[str, Any]
     has_marks: bool
+    has_names: bool
     words: tuple[str, ...]
 
 
@@ -91,6 +93,7 @@ def prepare(schema: dict[str, Any] | bool) -> PreparedSchema:
     root = {} if schema is True else schema
     has_marks = MARK not in json.dumps(root, ensure_ascii=False)
     nodes = _reachable(root)
+    has_names = any({"properties", "required"} & node.keys() for node in nodes)
     words = []
     for node in nodes:
         # A name that a pattern allows may hold the mark, and not every character.
@@ -98,7 +101,8 @@ def prepare(schema: dict[str, Any] | bool) -> PreparedSchema:
         _check_keywords(node)
         narrow_values(node)
         words += words_of(node)
-    return PreparedSchema(root, has_marks, tuple(dict.fromkeys(words)))
+    words = tuple(dict.fromkeys(words))
+    return PreparedSchema(root, has_marks, has_names, words)
 
 
 def _parse(text: str) -> Any:

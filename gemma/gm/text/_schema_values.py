@@ -120,7 +120,8 @@ def _as_decimal(bound: object) -> Decimal:
         raise ConstraintError(
             f"A bound of the schema is {bound!r}, which is no number."
         )
-    return Decimal(str(bound))
+    # 0.1 means what is read as 0.1. From here on whole numbers are finer than floats.
+    return Decimal(bound) if abs(bound) >= 2**53 else Decimal(str(bound))
 
 
 def _tighten_pattern(node: dict[str, Any]) -> None:

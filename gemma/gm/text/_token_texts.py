@@ -10,8 +10,9 @@ from gemma.gm.text._vocabulary import SPACE, PieceKind
 
 # A set of tokens: token i is bit i % 32 of word i // 32, of uint32.
 Bits = np.ndarray
-# Characters of the longest tokens that go into a string unseen. Gemma's have 31.
-LONGEST = 32
+# Characters of the longest tokens that go into a string unseen; Gemma's have 31. And of
+# the longest before a quote that ends one.
+LONGEST, LONGEST_BEFORE_QUOTE = 32, 16
 # Tokens that are tried where there are too many to try all.
 _NUM_COMMON = 512
 _LETTER = rb'(?:[^"\\\x00-\x1f\x7f]|\\[nrbtf"\\])'
@@ -32,7 +33,7 @@ class TokenTexts:
       lengths: How many characters each token has that is in `inside`, for others 0.
       inside: By number of characters: tokens of so many at most that a JSON string may
         go on with, from where it may go on with any character.
-      closing: Likewise: tokens of so many characters, and one at least, and a quote.
+      closing: Likewise: tokens of so many characters and a quote.
       undone: Those of `inside` that end within a character or an escape.
       quoted: Tokens with a quote that ends a string, and something after it.
       common: Some of the tokens that are worth a trial first.
@@ -52,7 +53,7 @@ class TokenTexts:
         inside, closing, quoted = _string_lengths(self.texts)
         self.lengths = inside
         self.inside = [self._up_to(inside, n) for n in range(LONGEST + 1)]
-        self.closing = [self._up_to(closing, n) for n in range(LONGEST + 1)]
+        self.closing = [self._up_to(closing, n + 1) for n in range(LONGEST + 1)]
         self.quoted = self.bits(quoted)
         self.undone = self.bits(_undone_ids(self.texts))
 
@@ -122,7 +123,8 @@ def _common_ids(texts: list[bytes]) -> list[int]:
 def _string_lengths(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray, list[int]]:
     """Returns the lengths of `inside` and of `closing` tokens, 0 for the others.
 
-    Also returns the `quoted` tokens. Lengths are in characters; escapes count double.
+    Also returns the `quoted` tokens. Lengths are in characters, the quote included;
+    escapes count double.
     """
     inside, special = _plain_lengths(texts)
     closing, quoted = np.zeros(len(texts), np.int64), []
@@ -131,8 +133,11 @@ def _string_lengths(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray, list[in
         if _INSIDE.fullmatch(text):
             inside[token_id] = _num_characters(text)
         elif found := _CLOSING.fullmatch(text):
-            closing[token_id] = 0 if found[2] else _num_characters(found[1])
-            quoted += [token_id] if found[2] else []
+            length = _num_characters(found[1])
+            if not found[2]:
+                closing[token_id] = length + 1
+            elif length <= LONGEST_BEFORE_QUOTE:
+                quoted.append(token_id)
     return inside, closing, quoted
 
 
