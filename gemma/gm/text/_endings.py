@@ -32,6 +32,8 @@ _ALIKE_COST, _TWIN_COST, _FIRST_COST = 60, 200, 2
 # How often a byte is repeated in search of a change, and how long an ending may be.
 _LONGEST_RUN, _LONGEST = 4_096, 1 << 15
 _MAX_TAILS, _MAX_FOUND = 6, 6
+# Of a character there are three bytes to come at most.
+_LONGEST_BRIDGE = 3
 
 
 class Engine(Protocol):
@@ -240,6 +242,28 @@ class EndingSearch:
             return None
         choices = self._texts.next_bytes(bits)
         return _State(engine, text, choices, engine.is_accepting())
+
+
+def bridge(engine: Engine, texts: TokenTexts, ending: bytes) -> bytes | None:
+    """Returns the few bytes after which an ending is one, or None.
+
+    They end a character or an escape, or make a name longer; no quote is among them.
+    """
+    if ends_with(engine, texts, ending):
+        return b""
+    engine, way = engine.deep_copy(), b""
+    for _ in range(_LONGEST_BRIDGE):
+        bits = next_tokens(engine, texts)
+        choices = b"" if bits is None else texts.next_bytes(bits)
+        ids = [texts.byte_ids[byte] for byte in choices if byte not in b'"\\']
+        for token_id in ids:
+            if ends_with(engine, texts, ending, first=[token_id]):
+                return way + texts.texts[token_id]
+        if not ids:
+            return None
+        engine.consume_token(ids[0])
+        way += texts.texts[ids[0]]
+    return None
 
 
 class Trials:

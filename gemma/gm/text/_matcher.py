@@ -38,6 +38,7 @@ from gemma.gm.text._endings import (
     EndingSearch,
     Engine,
     Trials,
+    bridge,
     ends_with,
     fits,
     next_tokens,
@@ -298,19 +299,21 @@ class Matcher:
     def _ending_inside(self, token_id: int, ending: Ending) -> Ending:
         """Returns the ending after a token that stays in a free string."""
         self._string.grow(token_id)
-        if self._engine is None or ends_with(self._engine, self._texts, ending.text):
+        if self._engine is None:
             return ending
-        # Half a character, or the name of a property.
-        self._string.leave()
-        search = self._search(_NUM_FIRST_STATES)
-        text = search.find(self._engine, [ending.text])
-        assert text is not None, (
-            "the ending of a free string has depended on its letters"
+        # The string may have needed letters that it has now.
+        shorter = ending.text[max(ending.text.find(b'"'), 0) :]
+        if shorter != ending.text and ends_with(self._engine, self._texts, shorter):
+            self._string.leave()
+            return Ending.spelled(shorter, self._texts)
+        more = bridge(self._engine, self._texts, ending.text)
+        assert more is not None, (
+            "an ending has depended on the letters of a free string"
         )
-        if not text.endswith(ending.text):
-            return Ending.spelled(text, self._texts)
-        more = text.removesuffix(ending.text)
-        return Ending(text, (*self._texts.spell_bytes(more), *ending.ids))
+        if more:
+            self._string.leave()
+        ids = *self._texts.spell_bytes(more), *ending.ids
+        return Ending(more + ending.text, ids)
 
 
 def _first_ending(

@@ -125,7 +125,12 @@ def test_repository_is_fetched_without_copies(
     assert resolve(name) == snapshot
     [((asked,), options)] = download.calls
     assert (asked, options["revision"]) == (repository, revision)
-    assert options["allow_patterns"] == ["*.json", "*.jinja", "*.safetensors", "tokenizer.model"]
+    assert options["allow_patterns"] == [
+        "*.json",
+        "*.jinja",
+        "*.safetensors",
+        "tokenizer.model",
+    ]
 
 
 @pytest.mark.parametrize("name", ["o/n/f.gguf", "hf://o/n/f.gguf", "o/n/d/e/f.gguf@v1"])
