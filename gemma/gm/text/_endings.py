@@ -25,13 +25,15 @@ for _bytes, _cost in ((b"]}", 0), (b'"', 1), (b"0123456789ntf", 9), (b",[{", 20)
         _COSTS[_byte] = _cost
 # With so many choices it is a text that goes on, in which brackets mean nothing.
 _NUM_TEXT_CHOICES = 64
-_RANK_COST, _LENGTH_COST = 0.5, 0.02
+_RANK_COST, _LENGTH_COST = 0.05, 0.004
 # For a byte after which there are the same ways on as before it, or after another one;
 # and for one of the former that is the first choice.
 _ALIKE_COST, _TWIN_COST, _FIRST_COST = 60, 200, 2
 # How often a byte is repeated in search of a change, and how long an ending may be.
 _LONGEST_RUN, _LONGEST = 4_096, 1 << 15
 _MAX_TAILS, _MAX_FOUND = 6, 6
+# Bytes of an ending that are tried before all.
+_GLANCE = 32
 # Of a character there are three bytes to come at most.
 _LONGEST_BRIDGE = 3
 
@@ -45,7 +47,6 @@ class Engine(Protocol):
     def validate_tokens(self, tokens: list[int]) -> int: ...
     def compute_ff_bytes(self) -> bytes: ...
     def is_accepting(self) -> bool: ...
-    def is_stopped(self) -> bool: ...
     def is_error(self) -> bool: ...
     def unsafe_compute_mask_ptr(self, trg_pointer: int, trg_byte_size: int) -> None: ...
 
@@ -124,7 +125,12 @@ def ends_with(
     engine: Engine, texts: TokenTexts, ending: bytes, first: Sequence[int] = ()
 ) -> bool:
     """Returns whether some tokens, and then a text, make the answer whole."""
-    tokens = [*first, *texts.spell_bytes(ending), texts.stop_ids[0]]
+    tokens = [*first, *texts.spell_bytes(ending[:_GLANCE])]
+    if len(ending) > _GLANCE:
+        if engine.validate_tokens(tokens) < len(tokens):
+            return False  # without a look at the rest, which may be long
+        tokens += texts.spell_bytes(ending[_GLANCE:])
+    tokens.append(texts.stop_ids[0])
     return engine.validate_tokens(tokens) == len(tokens)
 
 
@@ -227,7 +233,10 @@ class EndingSearch:
         """Returns the state after some bytes and those that they force."""
         if self._num_states <= 0:
             return None
-        self._num_states -= 1
+        # To copy a state takes longer the more brackets are open, perhaps without end.
+        num_open = sum(state.text.count(b) for b in (b"{", b"["))
+        num_closed = sum(state.text.count(b) for b in (b"}", b"]"))
+        self._num_states -= 1 + max(num_open - num_closed, 0) // 8
         engine = state.engine.deep_copy()
         if not engine.consume_tokens(self._texts.spell_bytes(step)):
             return None

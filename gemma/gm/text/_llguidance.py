@@ -14,6 +14,9 @@ except ImportError as error:
         " pip install 'gemma-jax[constrained]'"
     ) from error
 
+# Tokens that most strings allow all at once. Two sets take a third of a second less to
+# make than the four that are usual, and no longer to use.
+_SLICES = [r'[^"\\\x00-\x1F\x7F]{1,10}', r'[^"\\\x00-\x1F\x7F]{1,30}']
 # An object with 1,000 properties takes 4,000 items.
 _LIMITS = llguidance.LLParserLimits(max_items_in_row=5_000, verbose_errors=False)
 _NAMES = {"json_schema": "JSON schema", "regex": "pattern", "choice": "choice"}
@@ -26,7 +29,9 @@ class EngineFactory:
         """Puts the tokens into a tree, which takes most of a second."""
         vocabulary = llguidance.TokenizerWrapper(_Vocabulary(tokenizer, texts))
         stop_ids = list(texts.stop_ids)
-        self._tokenizer = llguidance.LLTokenizer(vocabulary, eos_token=stop_ids)
+        self._tokenizer = llguidance.LLTokenizer(
+            vocabulary, eos_token=stop_ids, slices=_SLICES
+        )
 
     def start(self, grammar: str) -> llguidance.LLMatcher:
         """Returns the state before the first token; it may be one of error."""

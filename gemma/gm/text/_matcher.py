@@ -48,9 +48,9 @@ from gemma.gm.text._llguidance import EngineFactory, refusal
 from gemma.gm.text._token_texts import Bits, TokenTexts, add, holds, ids_of
 from gemma.gm.text._tokenizer import Tokenizer
 
-# States that a search may look at, some 20 microseconds each: before an answer, and at
-# one token of it.
-_NUM_FIRST_STATES, _NUM_STATES = 5_000, 300
+# States that a search may look at, from 20 microseconds on: before an answer, and for one
+# of its tokens.
+_NUM_FIRST_STATES, _NUM_STATES = 6_000, 300
 # Where there are more tokens to try, those that are common are tried.
 _MAX_TRIALS = 512
 

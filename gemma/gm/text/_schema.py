@@ -6,7 +6,8 @@ answer that matches what `prepare` returns matches the schema.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -159,22 +160,40 @@ def _reachable(root: dict[str, Any]) -> list[dict[str, Any]]:
     On its way down llguidance enters each target of a reference once. So it never
     stands deeper than the heights of them all together.
     """
-    nodes, targets, heights = [], [root], {}
+    nodes, targets, heights, num_levels = [], [root], {}, 0
     for target in targets:
         fresh = _subschemas(target, heights)
         for node in reversed(fresh):
             below = (heights[id(child)] for child in _children(node))
             heights[id(node)] = 1 + max(below, default=0)
-        for node in fresh:
-            found = _resolve(root, node["$ref"]) if "$ref" in node else None
-            if isinstance(found, dict) and not any(found is seen for seen in targets):
+        num_levels += heights[id(target)]
+        if num_levels > _MAX_LEVELS:
+            raise _too_deep()
+        for found in _referred(root, fresh):
+            if not any(found is seen for seen in targets):
                 targets.append(found)
         nodes += fresh
-        if sum(heights[id(target)] for target in targets if id(target) in heights) > (
-            _MAX_LEVELS
-        ):
-            raise _too_deep()
     return nodes
+
+
+def _referred(
+    root: dict[str, Any], nodes: Iterable[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """Yields the schemas that some schemas refer to."""
+    for node in nodes:
+        _check_identity(root, node)
+        found = _resolve(root, node["$ref"]) if "$ref" in node else None
+        if isinstance(found, dict):
+            yield found
+
+
+def _check_identity(root: object, node: object) -> None:
+    """Raises where "#/..." would refer to a part of the schema."""
+    if isinstance(node, dict) and isinstance(node.get("$id"), str) and node is not root:
+        raise ConstraintError(
+            "The schema uses '$id' below its top, which constrained answers do not"
+            ' support. Leave it out, and refer to "#/$defs/...".'
+        )
 
 
 def _subschemas(root: dict[str, Any], known: Mapping[int, int]) -> list[dict[str, Any]]:
@@ -203,12 +222,13 @@ def _children(node: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def _resolve(root: object, reference: object) -> object:
     """Returns what "#/..." refers to."""
     found = root
-    if not isinstance(reference, str) or not reference.startswith("#"):
+    if not isinstance(reference, str) or not re.match("#(/|$)", reference):
         raise ConstraintError(
-            f"The reference {reference!r} leads out of the schema: only references"
-            ' that begin with "#" are supported. Copy what it refers to into "$defs".'
+            f"The reference {reference!r} is not supported: only those that begin with"
+            ' "#/" are. Copy what it refers to into "$defs".'
         )
     for part in unquote(reference[1:]).split("/")[1:]:
+        _check_identity(root, found)
         name = part.replace("~1", "/").replace("~0", "~")
         if isinstance(found, dict) and name in found:
             found = found[name]

@@ -59,8 +59,8 @@ class TokenTexts:
 
     def bits(self, ids: npt.ArrayLike) -> Bits:
         """Returns a set of tokens."""
-        flags = np.zeros(self.num_words * 32, np.uint8)
-        flags[np.asarray(ids, np.int64)] = 1
+        flags = np.zeros(self.num_words * 32, bool)
+        flags[np.asarray(ids, np.int64)] = True
         return np.packbits(flags, bitorder="little").view(np.uint32)
 
     def next_bytes(self, bits: Bits) -> bytes:
@@ -82,7 +82,9 @@ class TokenTexts:
         return [self.byte_ids[byte] for byte in text]
 
     def _up_to(self, lengths: np.ndarray, most: int) -> Bits:
-        return self.bits(np.flatnonzero((lengths > 0) & (lengths <= most)))
+        flags = np.zeros(self.num_words * 32, bool)
+        np.logical_and(lengths > 0, lengths <= most, out=flags[: len(lengths)])
+        return np.packbits(flags, bitorder="little").view(np.uint32)
 
 
 def add(bits: Bits, token_id: int) -> None:
@@ -143,8 +145,8 @@ def _string_lengths(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray, list[in
 
 def _undone_ids(texts: list[bytes]) -> list[int]:
     leads = [i for i, text in enumerate(texts) if len(text) == 1 and text[0] >= 0xC0]
-    escapes = [i for i, text in enumerate(texts) if _ESCAPE_BEGUN.search(text)]
-    return leads + escapes
+    ends = (i for i, text in enumerate(texts) if text.endswith(b"\\"))
+    return leads + [i for i in ends if _ESCAPE_BEGUN.search(texts[i])]
 
 
 def _plain_lengths(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:

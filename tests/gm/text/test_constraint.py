@@ -142,10 +142,20 @@ def test_options_of_llguidance_are_not_taken_from_a_schema():
     }
 
 
-@pytest.mark.parametrize("reference", ["http://a/b", "b.json", "#/$defs/b", 5])
+@pytest.mark.parametrize("reference", ["http://a/b", "b.json", "#b", "#/$defs/b", 5])
 def test_reference_that_leads_nowhere_is_named(reference):
     with pytest.raises(ConstraintError, match=r"reference|nothing at"):
         Constraint.json_schema({"$ref": reference, "$defs": {}}).grammar()
+
+
+@pytest.mark.parametrize("place", ["#/$defs/a", "#/$defs/a/items"])
+def test_schema_with_an_address_of_its_own_is_refused(place):
+    """References inside it would mean other places."""
+    part = {"$id": "http://a/b", "items": {"$ref": "#/$defs/c"}}
+    schema = {"$ref": place, "$defs": {"a": part, "c": {}}}
+    with pytest.raises(ConstraintError, match=r"'\$id' below its top"):
+        Constraint.json_schema(schema).grammar()
+    assert narrowed({"$id": "http://a/b", "type": "null"}) == {"type": "null"}
 
 
 def test_names_that_may_repeat_are_not_counted():

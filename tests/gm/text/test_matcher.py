@@ -481,6 +481,18 @@ def test_shortest_option_counts(tiny, tiny_tokenizer):
     assert shortest(tiny, Constraint.choice(options)) == needed
 
 
+def test_long_answer_that_is_short_as_can_be(tiny):
+    names = [f"property {i}" for i in range(60)]
+    properties = {name: {"enum": ["b", "a long one"]} for name in names}
+    schema = {"type": "object", "properties": properties, "required": names}
+    assert answer_json(tiny, schema, 0, seed=0).keys() >= set(names)
+
+
+@pytest.mark.parametrize("options", [["a" * 40, "b"], ["b", "a" * 40], ["b", 10**15]])
+def test_shortest_value_of_an_enum_counts(tiny, options):
+    assert shortest(tiny, Constraint.json_schema({"enum": options})) == 4
+
+
 def test_no_tokens_at_all_are_refused(tiny):
     with pytest.raises(ValueError, match="max_tokens is 0"):
         tiny.start(Constraint.choice(["a"]), max_tokens=0)
