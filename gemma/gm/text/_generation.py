@@ -114,6 +114,8 @@ class GrowingRow:
             self.finish_reason = "length"
         if self.finish_reason is not None and not found:
             text += self._flush()
+            if self._stop.found:  # in bytes that waited for their end
+                self.finish_reason = "stop"
         return Piece(self._index, text, token_id, logprobs, self.finish_reason)
 
     def _flush(self) -> str:
