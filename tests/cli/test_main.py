@@ -8,24 +8,22 @@ import typer
 from gemma import __version__
 from gemma.cli.errors import explained
 
-# Prints what was imported and the processor time that it took.
+# Prints what was imported that takes a while.
 _HELP = """
-import sys, time
+import sys
 from gemma.cli.main import run
-for command in ([], ["generate"], ["tokens"], ["describe"], ["quantize"], ["bench"]):
-    assert run([*command, "--help"]) == 0
-heavy = {"jax", "numpy", "rich.table", "sentencepiece"} & set(sys.modules)
-print(sorted(heavy), time.process_time(), file=sys.stderr)
+for command in ("", "generate", "chat", "tokens", "describe", "quantize", "bench"):
+    assert run([*command.split(), "--help"]) == 0
+heavy = {"jax", "numpy", "rich.table", "sentencepiece", "prompt_toolkit", "PIL"}
+print(sorted(heavy & set(sys.modules)), file=sys.stderr)
 """
 
 
-def test_help_is_quick_and_imports_nothing_heavy(start_gemma):
+def test_help_imports_nothing_heavy(start_gemma):
     process = start_gemma(code=_HELP)
     stdout, stderr = process.communicate()
-    heavy, seconds = stderr.decode().rsplit(" ", 1)
     assert b"--max-new-tokens" in stdout
-    assert heavy == "[]"
-    assert float(seconds) < 0.3
+    assert stderr.decode().strip() == "[]"
 
 
 def test_no_command_shows_the_help(gemma):
