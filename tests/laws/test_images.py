@@ -177,7 +177,7 @@ def test_eyes_are_not_packed(method, seeing, tmp_path):
 
 def test_prompts_are_those_of_the_published_processor(tiny_tokenizer):
     """Blank lines join the newlines beside them; adjacent images share theirs."""
-    encoder = PromptEncoder(tiny_tokenizer, GEMMA3, VISION)
+    encoder = PromptEncoder.of(tiny_tokenizer, GEMMA3, VISION)
     soft = "S" * 4
     for text, expected in {
         f"a {TAG} b": f"a \n\n{TAG}{soft}<end_of_image>\n\n b",
@@ -193,7 +193,7 @@ def test_prompts_are_those_of_the_published_processor(tiny_tokenizer):
 
 
 def test_crops_are_announced_in_words(tiny_tokenizer):
-    encoder = PromptEncoder(tiny_tokenizer, GEMMA3, VISION, pan_and_scan=True)
+    encoder = PromptEncoder.of(tiny_tokenizer, GEMMA3, VISION, pan_and_scan=True)
     wide = np.zeros((300, 900, 3), np.uint8)
     found = encoder.encode(f"See {TAG}", [wide])
     assert len(found.pictures) == 4
@@ -234,6 +234,29 @@ def test_chat_says_both_numbers_too(make_chat):
     with pytest.raises(ValueError, match="0 image placeholders and 1 images came"):
         chat.chat("what?", images=[picture(1)])
     assert chat.turns == []
+
+
+@pytest.mark.slow
+def test_a_file_or_array_that_has_changed_is_seen_anew(make_chat, monkeypatch):
+    """A camera writes into the same array; and each image of a turn is read once."""
+    from gemma.gm.text import _pictures
+
+    read, read_image = [], _pictures.read_image
+    monkeypatch.setattr(
+        _pictures, "read_image", lambda *a, **o: read.append(1) or read_image(*a, **o)
+    )
+    chat, frame = make_chat(), picture(1).copy()
+    states = []
+    for _ in range(2):
+        chat.chat(TAG, images=[frame], max_new_tokens=2, multi_turn=False)
+        states.append(chat.last_state.prompts[0].pictures[0].digest)
+        frame[:] = 255 - frame
+    assert states[0] != states[1]
+    read.clear()
+    chat.chat("the rain", max_new_tokens=2)
+    assert read == []
+    chat.chat(f"{TAG}{TAG}", images=[picture(2), picture(3)], max_new_tokens=2)
+    assert len(read) == 2
 
 
 def test_an_image_that_cannot_be_read_is_named(make_chat):

@@ -100,14 +100,14 @@ def each_row(
 def each_constraint(
     constraint: Constraint | Sequence[Constraint | None] | None,
     schema: Mapping[str, Any] | str | bool | None,
-    stop: Sequence[str],
+    stop: Sequence[str | int],
     rooms: Sequence[int],
 ) -> list[tuple[Constraint | None, int]]:
     """Returns the constraint of each row, and the most tokens of its answer.
 
     Raises:
       ValueError: There are not as many as rows, both a constraint and a schema, or
-        stop strings, which would cut what matches.
+        stop strings or tokens, which would cut what matches.
     """
     if schema is not None:
         if constraint is not None:
@@ -121,7 +121,8 @@ def each_constraint(
         )
     if stop and any(constraint):
         raise ValueError(
-            "Stop strings would cut a text that has to match as a whole. Leave stop out."
+            "Stop strings and tokens would cut a text that has to match as a whole. "
+            "Leave them out."
         )
     return list(zip(constraint, rooms, strict=True))
 

@@ -1,26 +1,28 @@
 """Images in prompts: what they are, and where their soft tokens stand."""
 
 import hashlib
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 
-from gemma.gm.dialog import Format, Segment
+from gemma.gm.dialog import Format, Image, Segment
 from gemma.gm.vision import VisionConfig, pan_and_scan, prepare_image, read_image
+
+# Of the newest images; some megabytes each.
+_MAX_TAKEN = 16
 
 
 class Picture(NamedTuple):
     """An image as the model sees it.
 
     Attributes:
-      source: Where it came from.
       pixels: At the size of the tower.
       digest: What tells it from others.
     """
 
-    source: object
     pixels: UInt8[np.ndarray, "S S 3"]
     digest: bytes
 
@@ -33,40 +35,44 @@ class Expanded(NamedTuple):
     is_image: bool = False
 
 
-def take_pictures(
-    sources: Sequence[object],
-    config: VisionConfig,
-    *,
-    known: Sequence[Picture] = (),
-    with_crops: bool = False,
-) -> list[list[Picture]]:
-    """Returns for each image itself, then its crops.
+class PictureTaker:
+    """Makes pictures of images; remembers some, so that a turn does not read old ones.
 
-    Args:
-      sources: Images; see `vision.read_image`.
-      config: The eyes.
-      known: Pictures taken before; whose source is the same object is not read again.
-      with_crops: Whether to cut long images; see `vision.pan_and_scan`.
-
-    Raises:
-      ImageError: One cannot be read; it says which.
+    What it remembers is the part of a turn and not what the part names: a file or an
+    array may hold something else when it is said again. Threads may share it.
     """
-    old = {id(picture.source): picture for picture in known}
-    if not with_crops and all(id(source) in old for source in sources):
-        return [[old[id(source)]] for source in sources]
-    return [
-        _take(source, config, f"image {number} of {len(sources)}", with_crops)
-        for number, source in enumerate(sources, 1)
-    ]
 
+    def __init__(self, config: VisionConfig, *, with_crops: bool):
+        """Makes a taker.
 
-def _take(
-    source: object, config: VisionConfig, name: str, with_crops: bool
-) -> list[Picture]:
-    whole = read_image(source, name=name)
-    pixels = [whole, *pan_and_scan(whole)] if with_crops else [whole]
-    prepared = [prepare_image(p, config) for p in pixels]
-    return [Picture(source, p, hashlib.sha256(p.tobytes()).digest()) for p in prepared]
+        Args:
+          config: The eyes.
+          with_crops: Whether to cut long images; see `vision.pan_and_scan`.
+        """
+        self._config, self._with_crops = config, with_crops
+        self._taken: deque[tuple[Image, list[Picture]]] = deque(maxlen=_MAX_TAKEN)
+
+    def take(self, images: Sequence[Image]) -> list[list[Picture]]:
+        """Returns for each image itself, then its crops.
+
+        Raises:
+          ImageError: One cannot be read; it says which.
+        """
+        return [
+            self._take(image, f"image {number} of {len(images)}")
+            for number, image in enumerate(images, 1)
+        ]
+
+    def _take(self, image: Image, name: str) -> list[Picture]:
+        for known, pictures in tuple(self._taken):
+            if known is image:
+                return pictures
+        whole = read_image(image.source, name=name)
+        pixels = [whole, *pan_and_scan(whole)] if self._with_crops else [whole]
+        prepared = [prepare_image(p, self._config) for p in pixels]
+        pictures = [Picture(p, hashlib.sha256(p.tobytes()).digest()) for p in prepared]
+        self._taken.append((image, pictures))
+        return pictures
 
 
 def as_sources(images: Any, num_prompts: int, *, is_single: bool) -> list[list[object]]:

@@ -10,9 +10,9 @@ import numpy as np
 from gemma.gm.dialog import Conversation, Format, Image, Segment, render
 from gemma.gm.text._pictures import (
     Picture,
+    PictureTaker,
     expand_images,
     image_starts,
-    take_pictures,
 )
 from gemma.gm.text._tokenizer import Tokenizer
 from gemma.gm.vision import VisionConfig
@@ -61,13 +61,26 @@ class PromptEncoder:
       tokenizer: The tokenizer.
       format: How the family writes conversations down.
       vision: The eyes of the model, if it has any.
-      pan_and_scan: Whether long images come with crops of their parts.
+      pictures: What makes pictures of images, if it has eyes.
     """
 
     tokenizer: Tokenizer
     format: Format
     vision: VisionConfig | None
-    pan_and_scan: bool = False
+    pictures: PictureTaker | None
+
+    @classmethod
+    def of(
+        cls,
+        tokenizer: Tokenizer,
+        format: Format,
+        vision: VisionConfig | None,
+        *,
+        pan_and_scan: bool = False,
+    ) -> "PromptEncoder":
+        """Returns the encoder of a model; see `vision.pan_and_scan` for the option."""
+        pictures = vision and PictureTaker(vision, with_crops=pan_and_scan)
+        return cls(tokenizer, format, vision, pictures)
 
     def encode(
         self,
@@ -88,14 +101,13 @@ class PromptEncoder:
           ValueError: There are no token ids, or one is outside the vocabulary; or
             there are more or fewer images than places for them.
         """
-        known = () if before is None else before.pictures
         if isinstance(prompt, Conversation):
             if images:
                 raise ValueError(
                     "The images of a conversation are parts of its turns: "
                     "gm.dialog.Turn.user('...', gm.dialog.Image(path))."
                 )
-            return self._encode_conversation(prompt, known)
+            return self._encode_conversation(prompt)
         if isinstance(prompt, str):
             new = self._encode_text(prompt, images)
             is_begun = before is not None or new.token_ids[:1] == [
@@ -106,35 +118,32 @@ class PromptEncoder:
             new, begin = self._check_ids(prompt, images, before is None), []
         if before is not None:
             begin = before.token_ids
+        known = () if before is None else before.pictures
         return EncodedPrompt([*begin, *new.token_ids], (*known, *new.pictures))
 
     def _encode_text(self, text: str, images: Sequence[object]) -> EncodedPrompt:
         if self.vision is None:
             self._refuse(images)
             return EncodedPrompt(self.tokenizer.encode(text))
-        return self._encode_segments([Segment(text, True, None)], images, ())
+        parts = [Image(source) for source in images]
+        return self._encode_segments([Segment(text, True, None)], parts)
 
-    def _encode_conversation(
-        self, conversation: Conversation, known: Sequence[Picture]
-    ) -> EncodedPrompt:
+    def _encode_conversation(self, conversation: Conversation) -> EncodedPrompt:
         parts = (part for turn in conversation.turns for part in turn.parts)
-        images = [part.source for part in parts if isinstance(part, Image)]
+        images = [part for part in parts if isinstance(part, Image)]
         if self.vision is None:
             self._refuse(images)
         segments = render(conversation, self.format).segments
-        return self._encode_segments(segments, images, known)
+        return self._encode_segments(segments, images)
 
     def _encode_segments(
         self,
         segments: Sequence[Segment],
-        images: Sequence[object],
-        known: Sequence[Picture],
+        images: Sequence[Image],
     ) -> EncodedPrompt:
         taken: list[list[Picture]] = [[] for _ in images]
-        if self.vision is not None and self._num_placeholders(segments) == len(images):
-            taken = take_pictures(
-                images, self.vision, known=known, with_crops=self.pan_and_scan
-            )
+        if self.pictures and self._num_placeholders(segments) == len(images):
+            taken = self.pictures.take(images)
         ids: list[int] = []
         for part in expand_images(segments, [len(t) for t in taken], self.format):
             if part.is_image:
@@ -164,10 +173,11 @@ class PromptEncoder:
                 f"The prompt has soft tokens of {len(starts)} images and {len(images)} "
                 "images came with it."
             )
-        if self.vision is None:
+        if self.pictures is None:
             return EncodedPrompt(ids)
-        taken = take_pictures(images, self.vision)
-        return EncodedPrompt(ids, tuple(picture for (picture,) in taken))
+        # The soft tokens are there: crops would have no place.
+        taken = self.pictures.take([Image(source) for source in images])
+        return EncodedPrompt(ids, tuple(whole for whole, *_ in taken))
 
     def _num_placeholders(self, segments: Sequence[Segment]) -> int:
         tag = self.format.image_placeholder

@@ -108,11 +108,11 @@ class Sampler:
             chunks=chunk_lengths(prefill_chunk_length, model.config),
             rewind=rewind_length,
         )
-        self._encoder = PromptEncoder(
+        self._encoder = PromptEncoder.of(
             self.tokenizer,
             format_for(model.config.family),
             model.config.vision,
-            pan_and_scan,
+            pan_and_scan=pan_and_scan,
         )
         if self.tokenizer.vocab_size > model.config.vocab_size:
             raise ValueError(
@@ -282,7 +282,9 @@ class Sampler:
         ]
         matchers = [
             asked and self._grammars.start(asked, max_tokens=room)
-            for asked, room in each_constraint(constraint, schema, stop, rooms)
+            for asked, room in each_constraint(
+                constraint, schema, [*stop, *stop_tokens], rooms
+            )
         ]
         rows = [
             GrowingRow(

@@ -1,7 +1,7 @@
 """Answers while they are made."""
 
 import dataclasses
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -125,10 +125,10 @@ class Stream(Iterator[Piece]):
         rows = self._asked.rows
         if not rows:
             return
-        decode = self._decoder()
+        decode, stop_ids = self._decoder(), _padded(self._asked.stop_ids)
         last = np.array([row.token_ids[-1] for row in rows], np.int32)
         # A token of the prompt ends nothing.
-        self._made = decode(self._filled_cache(), last, (), 1)
+        self._made = decode(self._filled_cache(), last, _padded(()), 1)
         room = max(row.room for row in rows) - 1
         while True:
             made = self._made
@@ -136,9 +136,7 @@ class Stream(Iterator[Piece]):
                 # Dispatched before the host looks at the tokens made: the device never
                 # waits for the host. At an early end, the last steps are for nothing.
                 num_steps = min(room, 1 if made.logits is not None else MAX_STEPS)
-                self._made = decode(
-                    made.cache, made.last, self._asked.stop_ids, num_steps
-                )
+                self._made = decode(made.cache, made.last, stop_ids, num_steps)
                 room -= num_steps
             for tokens in np.asarray(made.tokens)[: int(made.num_steps)]:
                 yield from self._push(tokens, made)
@@ -148,7 +146,7 @@ class Stream(Iterator[Piece]):
                 return
             if self._is_constrained:
                 # Which tokens may come next depends on those that came.
-                self._made = decode(made.cache, made.last, self._asked.stop_ids, 1)
+                self._made = decode(made.cache, made.last, stop_ids, 1)
 
     @property
     def _is_constrained(self) -> bool:
@@ -203,10 +201,9 @@ class Stream(Iterator[Piece]):
             vocab_size = run.model.config.vocab_size
             history = start_history([row.token_ids for row in rows], vocab_size)
 
-        def decode(cache: Cache, last: Any, stops: Any, num_steps: int) -> Decoded:
-            stop_ids = np.full(MAX_STOP_IDS, -1, np.int32)
-            some = sorted(stops)[:MAX_STOP_IDS]
-            stop_ids[: len(some)] = some
+        def decode(
+            cache: Cache, last: Any, stop_ids: np.ndarray, num_steps: int
+        ) -> Decoded:
             active = np.array([row.finish_reason is None for row in rows])
             made = self._made
             said = history if made is None else made.history
@@ -227,6 +224,12 @@ class Stream(Iterator[Piece]):
         for row, token_id, logprob in zip(rows, tokens, logprobs, strict=True):
             if row.finish_reason is None:
                 yield row.push(int(token_id), logprob)
+
+
+def _padded(stop_ids: Iterable[int]) -> np.ndarray:
+    """Returns as many stop ids as a program takes; the host finds what is left."""
+    some = sorted(stop_ids)[:MAX_STOP_IDS]
+    return np.array([*some, *[-1] * (MAX_STOP_IDS - len(some))], np.int32)
 
 
 def _is_lost(cache: Cache) -> bool:
