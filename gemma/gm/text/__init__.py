@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from gemma.gm._lazy import lazily
-from gemma.gm.text._constraint import Constraint, ConstraintError
 from gemma.gm.text._detokenize import StreamingDecoder
 from gemma.gm.text._fill_in_middle import (
     fill_in_middle_prompt,
@@ -23,6 +22,7 @@ from gemma.gm.text._sampling import (
 from gemma.gm.text._stop import StopStrings
 from gemma.gm.text._tokenizer import Tokenizer
 from gemma.gm.text._vocabulary import PieceKind, Vocabulary
+from gemma.gm.text.constraints import Constraint, ConstraintError
 
 if TYPE_CHECKING:
     from gemma.gm.text._chat_sampler import ChatSampler

@@ -9,7 +9,7 @@ from gemma.gm.text._stop import StopStrings
 from gemma.gm.text._tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from gemma.gm.text._matcher import Matcher
+    from gemma.gm.text.constraints import Matcher
 
 # "stop": the model ended its answer, or a stop string came up.
 # "length": max_new_tokens were made, or the cache is full.

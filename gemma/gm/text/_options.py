@@ -8,11 +8,11 @@ import numpy as np
 
 from gemma.gm.kernels import Screen
 from gemma.gm.math import pack_bits
-from gemma.gm.text._constraint import Constraint
 from gemma.gm.text._decode import Choice
 from gemma.gm.text._draw import needs_few, stack
 from gemma.gm.text._sampling import Sampling
 from gemma.gm.text._tokenizer import Tokenizer
+from gemma.gm.text.constraints import Constraint
 
 
 def make_choice(

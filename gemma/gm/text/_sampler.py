@@ -20,7 +20,6 @@ from gemma.gm.text._compilation import (
     default_cache_length,
     enable_compilation_cache,
 )
-from gemma.gm.text._constraint import Constraint
 from gemma.gm.text._decode import MAX_STEPS
 from gemma.gm.text._generation import (
     Generation,
@@ -49,10 +48,11 @@ from gemma.gm.text._seeds import Rng, row_seeds
 from gemma.gm.text._state import SamplerOutput, State
 from gemma.gm.text._stream import Questions, Runtime, Stream
 from gemma.gm.text._tokenizer import Tokenizer
+from gemma.gm.text.constraints import Constraint
 from gemma.gm.typing import DType, Params
 
 if TYPE_CHECKING:
-    from gemma.gm.text._matcher import Grammars
+    from gemma.gm.text.constraints import Grammars
 
 
 class Sampler:
@@ -389,6 +389,6 @@ class Sampler:
 
     @functools.cached_property
     def _grammars(self) -> "Grammars":
-        from gemma.gm.text._matcher import Grammars
+        from gemma.gm.text.constraints import Grammars
 
         return Grammars(self.tokenizer, vocab_size=self.model.config.vocab_size)

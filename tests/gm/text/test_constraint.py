@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gemma.gm.text._constraint import Constraint, ConstraintError
-from gemma.gm.text._examples import example_of
-from gemma.gm.text._schema import prepare, read_schema
+from gemma.gm.text.constraints._constraint import Constraint, ConstraintError
+from gemma.gm.text.constraints._examples import example_of
+from gemma.gm.text.constraints._schema import prepare, read_schema
 
 
 def narrowed(schema):
@@ -313,7 +313,7 @@ def test_any_text_may_be_asked_for_an_example(pattern):
 
 def test_constraints_load_nothing_heavy():
     code = (
-        "import sys; from gemma.gm.text._constraint import Constraint;"
+        "import sys; from gemma.gm.text.constraints._constraint import Constraint;"
         "Constraint.json_schema(True).grammar();"
         "print({'jax', 'llguidance'} & {*sys.modules})"
     )

@@ -9,14 +9,18 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from gemma.gm.text._constraint import Constraint, ConstraintError, completing_grammar
+from gemma.gm.text.constraints._constraint import (
+    Constraint,
+    ConstraintError,
+    completing_grammar,
+)
 
 jsonschema = pytest.importorskip("jsonschema")
 pytest.importorskip("llguidance")
 
-from gemma.gm.text._endings import EndingSearch, ends_with, next_tokens  # noqa: E402
-from gemma.gm.text._matcher import Grammars, Matcher  # noqa: E402
-from gemma.gm.text._token_texts import TokenTexts, ids_of  # noqa: E402
+from gemma.gm.text.constraints._endings import EndingSearch, ends_with, next_tokens  # noqa: E402
+from gemma.gm.text.constraints._matcher import Grammars, Matcher  # noqa: E402
+from gemma.gm.text.constraints._token_texts import TokenTexts, ids_of  # noqa: E402
 
 # Names that differ little, that need escapes, and that are more than one way to see them.
 NAMES = (

@@ -2,9 +2,9 @@
 
 import re
 
-from gemma.gm.text._constraint import Constraint, ConstraintError
-from gemma.gm.text._token_texts import TokenTexts
 from gemma.gm.text._tokenizer import Tokenizer
+from gemma.gm.text.constraints._constraint import Constraint, ConstraintError
+from gemma.gm.text.constraints._token_texts import TokenTexts
 
 try:
     import llguidance

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gemma.gm.text._examples import example_of
-from gemma.gm.text._schema import prepare, read_schema
-from gemma.gm.text._schema_values import ConstraintError
+from gemma.gm.text.constraints._examples import example_of
+from gemma.gm.text.constraints._schema import prepare, read_schema
+from gemma.gm.text.constraints._schema_values import ConstraintError
 
 __all__ = ["Constraint", "ConstraintError", "Grammar"]
 

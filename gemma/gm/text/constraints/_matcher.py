@@ -27,13 +27,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gemma.gm.text._constraint import (
+from gemma.gm.text._tokenizer import Tokenizer
+from gemma.gm.text.constraints._constraint import (
     Constraint,
     ConstraintError,
     Grammar,
     completing_grammar,
 )
-from gemma.gm.text._endings import (
+from gemma.gm.text.constraints._endings import (
     Ending,
     EndingSearch,
     Engine,
@@ -43,10 +44,9 @@ from gemma.gm.text._endings import (
     fits,
     next_tokens,
 )
-from gemma.gm.text._free_string import FreeString
-from gemma.gm.text._llguidance import EngineFactory, refusal
-from gemma.gm.text._token_texts import Bits, TokenTexts, add, holds, ids_of
-from gemma.gm.text._tokenizer import Tokenizer
+from gemma.gm.text.constraints._free_string import FreeString
+from gemma.gm.text.constraints._llguidance import EngineFactory, refusal
+from gemma.gm.text.constraints._token_texts import Bits, TokenTexts, add, holds, ids_of
 
 # States that a search may look at, from 20 microseconds on: before an answer, and for one
 # of its tokens.

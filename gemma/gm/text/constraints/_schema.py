@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from gemma.gm.text._schema_values import (
+from gemma.gm.text.constraints._schema_values import (
     MARK,
     ConstraintError,
     narrow_values,

@@ -5,7 +5,7 @@ import re
 from decimal import ROUND_CEILING, Context, Decimal
 from typing import Any
 
-from gemma.gm.text._examples import FORMAT_EXAMPLES, example_of
+from gemma.gm.text.constraints._examples import FORMAT_EXAMPLES, example_of
 
 # A string with a pattern must not hold this character. So where an answer may go on with
 # it, it may go on with any: `Matcher` finds the free strings by it.

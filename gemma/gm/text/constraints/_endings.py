@@ -11,7 +11,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from gemma.gm.text._token_texts import Bits, TokenTexts
+from gemma.gm.text.constraints._token_texts import Bits, TokenTexts
 
 # What tends to lead to the end is tried first. The costs make a search quick, no more:
 # an ending is an ending, and its length is measured, whatever they are.

@@ -2,9 +2,15 @@
 
 import numpy as np
 
-from gemma.gm.text._endings import Ending, EndingSearch, Engine, Trials, ends_with
-from gemma.gm.text._schema_values import MARK
-from gemma.gm.text._token_texts import (
+from gemma.gm.text.constraints._endings import (
+    Ending,
+    EndingSearch,
+    Engine,
+    Trials,
+    ends_with,
+)
+from gemma.gm.text.constraints._schema_values import MARK
+from gemma.gm.text.constraints._token_texts import (
     LONGEST,
     LONGEST_BEFORE_QUOTE,
     Bits,
