@@ -22,10 +22,9 @@ from gemma.gm.ckpts._gguf_blocks import (
 from gemma.gm.ckpts._gguf_header import GgufTensor, Header, read_header
 from gemma.gm.kernels import (
     TILE,
-    Packed,
     PackedKind,
     empty_aligned,
-    packed_shapes,
+    packed_shape,
 )
 from gemma.gm.typing import DType
 
@@ -64,7 +63,7 @@ class GgufFile:
         self.metadata = header.metadata
         self.tensors = self._locate(header)
         _give_back(self._bytes, 0, header.num_bytes)
-        self._ahead: dict[str, Future[Packed]] = {}
+        self._ahead: dict[str, Future[np.ndarray]] = {}
 
     @property
     def files(self) -> list[Path]:
@@ -116,7 +115,7 @@ class GgufFile:
         """Returns how kernels can hold the blocks of a tensor; None if they cannot."""
         return PACKED_KINDS.get(self.tensors[name].type)
 
-    def read_packed(self, name: str) -> Packed:
+    def read_packed(self, name: str) -> np.ndarray:
         """Returns the blocks of a tensor in the layout of the kernels."""
         with contextlib.suppress(KeyError, CancelledError):
             return self._ahead.pop(name).result()
@@ -133,7 +132,7 @@ class GgufFile:
                 self._ahead[name] = pool.submit(self._repack, name, num_threads=1)
         pool.shutdown(wait=False)
 
-    def packed_ahead(self, name: str) -> Future[Packed] | None:
+    def packed_ahead(self, name: str) -> Future[np.ndarray] | None:
         """Returns what `read_packed` will return, if it is being made."""
         return self._ahead.get(name)
 
@@ -142,11 +141,11 @@ class GgufFile:
         for future in self._ahead.values():
             future.cancel()
 
-    def _repack(self, name: str, num_threads: int) -> Packed:
+    def _repack(self, name: str, num_threads: int) -> np.ndarray:
         tensor = self.tensors[name]
         blocks = self.packed(name).reshape(-1, tensor.packed_shape[-1])
-        shapes = packed_shapes(PACKED_KINDS[tensor.type], len(blocks), tensor.shape[-1])
-        out = Packed(*(empty_aligned(shape, np.uint8) for shape in shapes))
+        shape = packed_shape(PACKED_KINDS[tensor.type], len(blocks), tensor.shape[-1])
+        out = empty_aligned(shape, np.uint8)
 
         def fill(rows: range) -> None:
             repack_into(out, blocks, tensor.type, rows)

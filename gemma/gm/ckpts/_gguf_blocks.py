@@ -12,7 +12,6 @@ import numpy as np
 
 from gemma.gm.kernels import (
     TILE,
-    Packed,
     PackedKind,
     ScaleKind,
     available,
@@ -81,26 +80,27 @@ def block_of(number: int) -> Block:
     return Block(type_.name, *gguf.GGML_QUANT_SIZES[type_])
 
 
-def repack_into(out: Packed, blocks: np.ndarray, type_: int, rows: range) -> None:
+def repack_into(out: np.ndarray, blocks: np.ndarray, type_: int, rows: range) -> None:
     """Fills in some rows of a packed weight, in C++ where there is a library.
 
     Args:
-      out: The arrays of the whole weight.
+      out: The whole weight.
       blocks: uint8 [rows, bytes], of the whole weight.
       type_: One of `PACKED_KINDS`.
       rows: Which; the first is that of a tile, the last that of a tile or of all.
     """
     tiles = range(rows.start // TILE, -(-rows.stop // TILE))
     if available():
-        repack_tiles(type_, PACKED_KINDS[type_], blocks, tiles, out)
-        return
-    part = repack(blocks[rows.start : rows.stop], type_)
-    for whole, piece in zip(out, part, strict=True):
-        whole[tiles.start : tiles.stop] = piece
+        block = block_of(type_)
+        num_columns = blocks.shape[1] // block.num_bytes * block.num_values
+        repack_tiles(type_, PACKED_KINDS[type_], blocks, num_columns, tiles, out)
+    else:
+        part = repack(blocks[rows.start : rows.stop], type_)
+        out[tiles.start : tiles.stop] = part
 
 
-def repack(blocks: np.ndarray, type_: int) -> Packed:
-    """Returns the arrays of a packed weight from rows of blocks, made by numpy.
+def repack(blocks: np.ndarray, type_: int) -> np.ndarray:
+    """Returns a packed weight from rows of blocks, made by numpy.
 
     Args:
       blocks: uint8 [rows, bytes].

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from gemma.gm.ckpts._tensors import TensorReader
-from gemma.gm.kernels import Packed, PackedKind
+from gemma.gm.kernels import PackedKind
 from gemma.gm.typing import DType
 
 
@@ -43,7 +43,7 @@ class JoinedTensors:
         """Returns how kernels can hold the tensor as it is stored; None if not."""
         return self._home(name).packed_kind(name)
 
-    def read_packed(self, name: str) -> Packed:
+    def read_packed(self, name: str) -> np.ndarray:
         """Returns a tensor that has a packed kind, with the values of the file."""
         return self._home(name).read_packed(name)
 

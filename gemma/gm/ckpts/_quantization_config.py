@@ -1,7 +1,6 @@
 """What config.json says of packed weights: our own way is read, all others are refused.
 
-A packed weight `x.weight` lies in the files as the bytes that kernels read, in three
-tensors: `x.weight.values`, `x.weight.scales` and `x.weight.supers`.
+A packed weight lies in the files as the bytes that kernels read.
 """
 
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 from gemma.gm.ckpts._errors import CheckpointError
 from gemma.gm.ckpts._gguf_blocks import PACKED_KINDS
 from gemma.gm.ckpts._names import check_sizes
-from gemma.gm.kernels import Code, Packed, PackedKind, ScaleKind, packed_shapes
+from gemma.gm.kernels import Code, PackedKind, ScaleKind, packed_shape
 from gemma.gm.peft import KINDS
 
 _METHOD = "gemma-jax"
@@ -23,13 +22,10 @@ class PackedTensor(NamedTuple):
     kind: PackedKind
     shape: tuple[int, int]
 
-    def parts(self, name: str) -> dict[str, tuple[int, ...]]:
-        """Returns the names of its three tensors and their shapes."""
-        shapes = packed_shapes(self.kind, *self.shape)
-        return {
-            f"{name}.{part}": shape
-            for part, shape in zip(Packed._fields, shapes, strict=True)
-        }
+    @property
+    def stored_shape(self) -> tuple[int, int]:
+        """Shape of the tensor of bytes."""
+        return packed_shape(self.kind, *self.shape)
 
 
 def packed_to_json(tensors: Mapping[str, PackedTensor]) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from gemma.gm.ckpts._errors import CheckpointError
 from gemma.gm.ckpts._quantization_config import PackedTensor
 from gemma.gm.kernels import (
     TILE,
-    Packed,
     PackedKind,
     empty_aligned,
     in_slices,
@@ -63,19 +62,12 @@ class SafetensorsFolder:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each tensor; a packed one is one, not three."""
-        parts = {part for n, tensor in self._packed.items() for part in tensor.parts(n)}
-        plain = {
-            name: tuple(self._slice(name).get_shape())
-            for name in self._home
-            if name not in parts
-        }
-        return plain | {name: tensor.shape for name, tensor in self._packed.items()}
+        """Shape of each tensor; of a packed one, that of what it stands for."""
+        stored = {name: tuple(self._slice(name).get_shape()) for name in self._home}
+        return stored | {name: tensor.shape for name, tensor in self._packed.items()}
 
     def file_of(self, name: str) -> Path:
-        """Returns the shard that holds a tensor, or the values of a packed one."""
-        if name in self._packed:
-            name = next(iter(self._packed[name].parts(name)))
+        """Returns the shard that holds a tensor."""
         return self._home[name]
 
     def dtype_of(self, name: str) -> np.dtype:
@@ -87,10 +79,9 @@ class SafetensorsFolder:
         """Returns how a tensor is packed; None for plain numbers."""
         return self._packed[name].kind if name in self._packed else None
 
-    def read_packed(self, name: str) -> Packed:
+    def read_packed(self, name: str) -> np.ndarray:
         """Returns the bytes of a packed tensor, as they were saved."""
-        values, scales, supers = map(self._read_part, self._packed[name].parts(name))
-        return Packed(values, scales, supers)
+        return self._files[self._home[name]].get_tensor(name)
 
     def read(self, name: str, dtype: DType) -> np.ndarray:
         """Returns one tensor, converted to `dtype`."""
@@ -111,14 +102,9 @@ class SafetensorsFolder:
             return self._slice(name)[begin:end]
         tensor = self._packed[name]
         first, last = begin // TILE, -(-end // TILE)
-        values, scales, supers = (
-            # Split values have an axis before that of tiles.
-            self._slice(part)[(slice(None),) * (len(shape) - 3) + (slice(first, last),)]
-            for part, shape in tensor.parts(name).items()
-        )
         shape = (last - first) * TILE, tensor.shape[1]
         tiles = quantized_struct(tensor.kind, shape, 1).filled(
-            Packed(values, scales, supers)
+            self._slice(name)[first:last]
         )
         rows = slice(begin - first * TILE, end - first * TILE)
         return np.asarray(tiles.dequantize())[rows]
@@ -126,25 +112,21 @@ class SafetensorsFolder:
     def _slice(self, name: str):
         return self._files[self._home[name]].get_slice(name)
 
-    def _read_part(self, name: str) -> np.ndarray:
-        return self._files[self._home[name]].get_tensor(name)
-
     def _check_packed(self) -> None:
         """Refuses a folder that lacks what its config.json says is packed."""
         for name, tensor in self._packed.items():
-            for part, shape in tensor.parts(name).items():
-                if part not in self._home:
-                    raise CheckpointError(
-                        f"{self.folder} lacks tensor {part!r}, which its config.json "
-                        "says is there."
-                    )
-                found = self._slice(part)
-                if (found.get_dtype(), tuple(found.get_shape())) != ("U8", shape):
-                    raise CheckpointError(
-                        f"Tensor {part!r} in {self._home[part]} is "
-                        f"{found.get_dtype()} {tuple(found.get_shape())}; the "
-                        f"config.json asks for U8 {shape}."
-                    )
+            if name not in self._home:
+                raise CheckpointError(
+                    f"{self.folder} lacks tensor {name!r}, which its config.json "
+                    "says is there."
+                )
+            found, shape = self._slice(name), tensor.stored_shape
+            if (found.get_dtype(), tuple(found.get_shape())) != ("U8", shape):
+                raise CheckpointError(
+                    f"Tensor {name!r} in {self._home[name]} is "
+                    f"{found.get_dtype()} {tuple(found.get_shape())}; the "
+                    f"config.json asks for U8 {shape}."
+                )
 
 
 def _find_files(folder: Path) -> list[Path]:

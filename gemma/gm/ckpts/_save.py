@@ -1,6 +1,5 @@
 """A model and its params become a checkpoint on disk."""
 
-import functools
 import json
 import os
 import shutil
@@ -121,10 +120,7 @@ def _fill(
         if keep and isinstance(weight, QuantizedArray):
             shape = entry.their_shape(weight.shape)
             packed[entry.name] = PackedTensor(weight.kind, (shape[0], shape[-1]))
-            parts = packed[entry.name].parts(entry.name).items()
-            for (part, size), array in zip(parts, weight.host_arrays, strict=True):
-                lay = functools.partial(np.reshape, shape=size)
-                tensors[part] = _Tensor(array, np.dtype(np.uint8), lay)
+            tensors[entry.name] = _Tensor(weight.tiles, np.dtype(np.uint8), np.asarray)
         else:
             written = np.dtype(weight.dtype if keep else dtype)
             tensors[entry.name] = _Tensor(weight, written, entry.to_theirs)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from gemma.gm.kernels import Packed, PackedKind
+from gemma.gm.kernels import PackedKind
 from gemma.gm.typing import DType
 
 
@@ -39,7 +39,7 @@ class TensorReader(Protocol):
         """Returns how kernels can hold the tensor as it is stored; None if not."""
         ...
 
-    def read_packed(self, name: str) -> Packed:
+    def read_packed(self, name: str) -> np.ndarray:
         """Returns a tensor that has a packed kind, with the values of the file."""
         ...
 

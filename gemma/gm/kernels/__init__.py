@@ -4,18 +4,18 @@ from typing import TYPE_CHECKING
 
 from gemma.gm._lazy import lazily
 from gemma.gm.kernels._library import available, give_back_memory, instruction_set
-from gemma.gm.kernels._outline import Outline, make_outline
+from gemma.gm.kernels._outline import make_outline, outline_shape
 from gemma.gm.kernels._packing import (
     GROUP,
     NORMAL_LEVELS,
     SUPER,
     TILE,
     Code,
-    Packed,
     PackedKind,
     ScaleKind,
     pack,
-    packed_shapes,
+    packed_shape,
+    tile_layout,
 )
 from gemma.gm.kernels._repacking import repack_tiles
 from gemma.gm.kernels._slices import empty_aligned, in_slices, pack_in_slices
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         quantized_matmul,
     )
     from gemma.gm.kernels._rms_norm import rms_norm
-    from gemma.gm.kernels._screen import Screen, make_screen, screens_are_used
+    from gemma.gm.kernels._screen import Screen, screens_are_used
     from gemma.gm.kernels._shortlist import Shortlist, largest, shortlist
 
 __getattr__ = lazily(
@@ -46,7 +46,6 @@ __getattr__ = lazily(
         "dequantize_rows": "_quantized_matmul",
         "float_matmul": "_float_matmul",
         "largest": "_shortlist",
-        "make_screen": "_screen",
         "quantized_matmul": "_quantized_matmul",
         "rms_norm": "_rms_norm",
         "screens_are_used": "_screen",
@@ -61,8 +60,6 @@ __all__ = [
     "TILE",
     "Code",
     "HeadNorms",
-    "Outline",
-    "Packed",
     "PackedKind",
     "PackedWeight",
     "ScaleKind",
@@ -81,13 +78,14 @@ __all__ = [
     "instruction_set",
     "largest",
     "make_outline",
-    "make_screen",
+    "outline_shape",
     "pack",
     "pack_in_slices",
-    "packed_shapes",
+    "packed_shape",
     "quantized_matmul",
     "repack_tiles",
     "rms_norm",
     "screens_are_used",
     "shortlist",
+    "tile_layout",
 ]

@@ -8,49 +8,57 @@ Axes: T tiles of 16 rows, G groups of 32 columns.
 import ctypes
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 
 import numpy as np
 
 from gemma.gm.kernels._library import library, pointer
-from gemma.gm.kernels._packing import Packed, PackedKind
+from gemma.gm.kernels._packing import (
+    GROUP,
+    TILE,
+    PackedKind,
+    ScaleKind,
+    packed_shape,
+)
 from gemma.gm.kernels._slices import empty_aligned
 
 _TILES_A_PIECE = 1024
 
 
-class Outline(NamedTuple):
-    """An outline of a weight, a twentieth more than half a byte a value."""
+# How an outline is laid out: half a byte a value, and a sixteenth of a byte.
+_KIND = PackedKind(4, ScaleKind.HALF, 8)
 
-    values: np.ndarray  # uint8 [T, G, 256]
-    scales: np.ndarray  # uint8 [T, G, 32]
+
+def outline_shape(num_rows: int, num_columns: int) -> tuple[int, int]:
+    """Returns the shape of the outline of a weight."""
+    return packed_shape(_KIND, num_rows, num_columns)
 
 
 def make_outline(
-    weight: Packed, kind: PackedKind, num_threads: int | None = None
-) -> Outline:
-    """Returns the outline of a weight; needs the C++ library.
+    weight: np.ndarray,
+    kind: PackedKind,
+    num_columns: int,
+    num_threads: int | None = None,
+) -> np.ndarray:
+    """Returns the outline of a weight, uint8 [T, bytes]; needs the C++ library.
 
     Args:
-      weight: Its arrays.
+      weight: Its tiles, uint8 [T, bytes].
       kind: How it is packed.
+      num_columns: Its columns.
       num_threads: By default as many as there are processors.
     """
     loaded = library()
     assert loaded is not None
-    tiles, groups = weight.scales.shape[:2]
-    out = Outline(
-        empty_aligned((tiles, groups, 256), np.uint8),
-        empty_aligned((tiles, groups, 32), np.uint8),
-    )
+    tiles, groups = len(weight), -(-num_columns // GROUP)
+    out = empty_aligned(outline_shape(tiles * TILE, num_columns), np.uint8)
     numbers = np.array(kind.numbers, np.int64)
 
     def fill(begin: int) -> None:
         # ctypes lets other Python threads run meanwhile.
         known = loaded.gemma_make_screen(
-            *map(pointer, (*weight, numbers)),
+            *map(pointer, (weight, numbers)),
             *map(ctypes.c_int64, (groups, begin, min(begin + _TILES_A_PIECE, tiles))),
-            *map(pointer, out),
+            pointer(out),
         )
         assert known, kind
 

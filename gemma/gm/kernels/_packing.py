@@ -1,16 +1,20 @@
 """The layout of packed weights; weight.h says why it is so.
 
+A weight is one array of bytes, a row of it a tile: first the values, then their scales,
+then the scales of these.
+
 Axes: N rows (outputs), T tiles of 16 rows, G groups of 32 columns, S groups of 256,
 P vectors of 64 bytes to a tile and group: 16 rows of 4 bytes.
 """
 
 import enum
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 TILE, GROUP, SUPER = 16, 32, 8
+LINE = 64  # bytes of a cache line
 STEPS = 8  # of four columns to a group
 
 
@@ -63,24 +67,41 @@ class PackedKind(NamedTuple):
         return self.bits, int(self.scale), self.zero, int(self.code)
 
 
-class Packed(NamedTuple):
-    """The arrays of a packed weight, all bytes."""
+class TileLayout(NamedTuple):
+    """The parts of a tile, in their order: the shape of each, in bytes."""
 
-    values: np.ndarray  # [T, G, 64 P]
-    scales: np.ndarray  # [T, G, 32], or 64 with a minimum in float16
-    supers: np.ndarray  # [T, S, 64]; S is 0 where scales stand alone
+    values: tuple[int, int]  # [G, 64 P]
+    scales: tuple[int, int]  # [G, 32], or 64 with a minimum in float16
+    supers: tuple[int, int]  # [S, 64]; S is 0 where scales stand alone
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of a tile, with what fills up its last cache line."""
+        return math.ceil(sum(map(math.prod, self)) / LINE) * LINE
+
+    def split(self, tiles: Any) -> tuple[Any, Any, Any]:
+        """Returns the parts of an array of tiles, [T, bytes], each [T, *shape]."""
+        begin, parts = 0, []
+        for shape in self:
+            end = begin + math.prod(shape)
+            parts.append(tiles[:, begin:end].reshape(len(tiles), *shape))
+            begin = end
+        return tuple(parts)  # pyright: ignore[reportReturnType]
 
 
-def packed_shapes(
-    kind: PackedKind, num_rows: int, num_columns: int
-) -> tuple[tuple[int, ...], ...]:
-    """Returns the shapes of the arrays of `Packed`."""
-    tiles = math.ceil(num_rows / TILE)
+def tile_layout(kind: PackedKind, num_columns: int) -> TileLayout:
+    """Returns where the parts of the tiles of a weight are."""
     groups = math.ceil(num_columns / GROUP)
-    values = (tiles, groups, TILE * GROUP * kind.bits // 8)
-    scale_bytes = 64 if kind.scale is ScaleKind.HALF_MINIMUM else 32
-    supers = math.ceil(groups / SUPER) if kind.has_supers else 0
-    return values, (tiles, groups, scale_bytes), (tiles, supers, 64)
+    return TileLayout(
+        values=(groups, TILE * GROUP * kind.bits // 8),
+        scales=(groups, 64 if kind.scale is ScaleKind.HALF_MINIMUM else 32),
+        supers=(math.ceil(groups / SUPER) if kind.has_supers else 0, 64),
+    )
+
+
+def packed_shape(kind: PackedKind, num_rows: int, num_columns: int) -> tuple[int, int]:
+    """Returns the shape of a packed weight."""
+    return math.ceil(num_rows / TILE), tile_layout(kind, num_columns).num_bytes
 
 
 def pack(
@@ -88,8 +109,8 @@ def pack(
     q: np.ndarray,
     scales: np.ndarray,
     supers: np.ndarray | None = None,
-) -> Packed:
-    """Returns the arrays that the kernels read.
+) -> np.ndarray:
+    """Returns a weight as the kernels read it: uint8 [T, bytes].
 
     Args:
       kind: The way to pack.
@@ -110,14 +131,12 @@ def pack(
         )
     if supers is None:
         supers = np.zeros([len(scales), 0, 2], np.float16)
-    value_shape, scale_shape, super_shape = packed_shapes(
-        kind, len(scales), groups * GROUP
-    )
-    return Packed(
-        values=values.reshape(value_shape),
-        scales=_lanes(scales.reshape(len(scales), groups, -1)).reshape(scale_shape),
-        supers=_lanes(supers).reshape(super_shape),
-    )
+    out = np.zeros(packed_shape(kind, len(scales), groups * GROUP), np.uint8)
+    places = tile_layout(kind, groups * GROUP).split(out)
+    lanes = _lanes(scales.reshape(len(scales), groups, -1)), _lanes(supers)
+    for place, part in zip(places, (values, *lanes), strict=True):
+        place[:] = part.reshape(place.shape)
+    return out
 
 
 def _nibbles(steps: np.ndarray) -> np.ndarray:

@@ -20,23 +20,17 @@ from gemma.gm.kernels._packing import (
     Code,
     PackedKind,
     ScaleKind,
+    tile_layout,
 )
 
 
 class PackedWeight(NamedTuple):
-    """A packed weight: its arrays, how they are packed, and its size."""
+    """A packed weight: its tiles, how they are packed, and its size."""
 
-    values: UInt8[Array, "..."]
-    scales: UInt8[Array, "T G bytes"]
-    supers: UInt8[Array, "..."]  # [T, S, 64]; without meaning if scales stand alone
+    tiles: UInt8[Array, "T bytes"]
     kind: PackedKind
     num_rows: int
     num_columns: int
-
-    @property
-    def arrays(self) -> tuple[Array, Array, Array]:
-        """Values, scales and supers."""
-        return self.values, self.scales, self.supers
 
 
 def quantized_matmul(
@@ -48,17 +42,13 @@ def quantized_matmul(
     all weights, and a row of the result does not depend on the other rows, to the last
     bit.
     """
-    layouts = [weight[3:] for weight in weights]
 
-    def reference(x: Array, *arrays: Array) -> tuple[Array, ...]:
-        triples = zip(arrays[0::3], arrays[1::3], arrays[2::3], strict=True)
-        rebuilt = (
-            PackedWeight(*triple, *layout)  # pyright: ignore[reportCallIssue]
-            for triple, layout in zip(triples, layouts, strict=True)
-        )
+    def reference(x: Array, *all_tiles: Array) -> tuple[Array, ...]:
+        pairs = zip(weights, all_tiles, strict=True)
+        rebuilt = (weight._replace(tiles=tiles) for weight, tiles in pairs)
         return tuple(x @ dequantize(weight).T for weight in rebuilt)
 
-    def call(x: Array, *arrays: Array) -> tuple[Array, ...]:
+    def call(x: Array, *all_tiles: Array) -> tuple[Array, ...]:
         outs = tuple(
             jax.ShapeDtypeStruct((x.shape[0], weight.num_rows), jnp.float32)
             for weight in weights
@@ -67,10 +57,10 @@ def quantized_matmul(
         product = jax.ffi.ffi_call(
             "gemma_quantized_matmul", outs, vmap_method="sequential"
         )
-        return tuple(product(x, *arrays, kinds=kinds.reshape(-1)))
+        return tuple(product(x, *all_tiles, kinds=kinds.reshape(-1)))
 
-    arrays = (array for weight in weights for array in weight.arrays)
-    return on_cpu(call, reference)(x.astype(jnp.float32), *arrays)
+    all_tiles = (weight.tiles for weight in weights)
+    return on_cpu(call, reference)(x.astype(jnp.float32), *all_tiles)
 
 
 def dequantize(weight: PackedWeight) -> Float[Array, "N K"]:
@@ -80,16 +70,19 @@ def dequantize(weight: PackedWeight) -> Float[Array, "N K"]:
 
 def dequantize_rows(weight: PackedWeight, rows: Int[Array, "N"]) -> Float[Array, "N K"]:
     """Returns the values of some rows of a packed weight."""
-    kind, scales = weight.kind, weight.scales
-    T, G = scales.shape[:2]
+    kind, T = weight.kind, len(weight.tiles)
+    values, scales, supers = tile_layout(kind, weight.num_columns).split(weight.tiles)
+    G = scales.shape[1]
     tile, lane = rows // TILE, rows % TILE
-    planes = weight.values.reshape(T, G, -1, TILE, 4)[tile, :, :, lane]  # [N, G, P, 4]
+    planes = values.reshape(T, G, -1, TILE, 4)[tile, :, :, lane]  # [N, G, P, 4]
     q = _unpack(kind.bits, planes)
     if kind.code is Code.NORMAL:
         q = jnp.asarray(NORMAL_LEVELS)[q]
     columns = (q.astype(jnp.float32) - kind.zero).reshape(len(rows), G, 2, 16)
     if kind.has_supers:
-        w = _scale_by_supers(weight, columns, tile, lane)
+        pairs = scales.reshape(T, G, 2, TILE)[tile, :, :, lane]
+        factors = supers.reshape(T, -1, 2, TILE, 2)[tile, :, :, lane]
+        w = _scale_by_supers(kind.scale, columns, pairs, _floats(factors))
     else:
         halves = _floats(scales.reshape(T, G, -1, TILE, 2)[tile, :, :, lane])
         w = columns * halves[:, :, :1, None]
@@ -99,18 +92,17 @@ def dequantize_rows(weight: PackedWeight, rows: Int[Array, "N"]) -> Float[Array,
 
 
 def _scale_by_supers(
-    weight: PackedWeight, columns: Float[Array, "N G 2 16"], tile: Array, lane: Array
+    scale: ScaleKind,
+    columns: Float[Array, "N G 2 16"],
+    pairs: UInt8[Array, "N G 2"],
+    factors: Float[Array, "N S 2"],
 ) -> Float[Array, "N G 2 16"]:
-    scales, supers = weight.scales, weight.supers
-    T, G = scales.shape[:2]
-    pairs = scales.reshape(T, G, 2, TILE)[tile, :, :, lane]  # [N, G, 2]
-    factors = _floats(supers.reshape(T, -1, 2, TILE, 2)[tile, :, :, lane])  # [N, S, 2]
-    factors = jnp.repeat(factors, SUPER, axis=1)[:, :G]
-    if weight.kind.scale is ScaleKind.SUPER16:
+    factors = jnp.repeat(factors, SUPER, axis=1)[:, : pairs.shape[1]]
+    if scale is ScaleKind.SUPER16:
         signed = jax.lax.bitcast_convert_type(pairs, jnp.int8).astype(jnp.float32)
         return columns * (factors[:, :, :1] * signed)[..., None]
-    scale, minimum = jnp.split(factors * pairs.astype(jnp.float32), 2, axis=2)
-    return columns * scale[..., None] - minimum[..., None]
+    step, minimum = jnp.split(factors * pairs.astype(jnp.float32), 2, axis=2)
+    return columns * step[..., None] - minimum[..., None]
 
 
 def _unpack(bits: int, planes: UInt8[Array, "N G P 4"]) -> UInt8[Array, "N G 8 4"]:

@@ -8,7 +8,7 @@ import ctypes
 import numpy as np
 
 from gemma.gm.kernels._library import library, pointer
-from gemma.gm.kernels._packing import GROUP, TILE, Packed, PackedKind, packed_shapes
+from gemma.gm.kernels._packing import TILE, PackedKind, packed_shape
 
 # What the C++ returns if it did nothing: `Error` in repack.cc.
 _UNKNOWN_TYPE = 1
@@ -18,8 +18,9 @@ def repack_tiles(
     type_number: int,
     kind: PackedKind,
     blocks: np.ndarray,
+    num_columns: int,
     tiles: range,
-    out: Packed,
+    out: np.ndarray,
 ) -> None:
     """Fills in some tiles of a packed weight; needs the C++ library.
 
@@ -29,8 +30,9 @@ def repack_tiles(
       type_number: The type of the blocks, as GGUF files number them.
       kind: The way to pack: that of the type.
       blocks: All rows, as they lie in the file: uint8 [rows, bytes].
+      num_columns: Values of a row.
       tiles: Which tiles of 16 rows.
-      out: The arrays of the whole weight, of `packed_shapes`.
+      out: The whole weight, of `packed_shape`.
 
     Raises:
       ValueError: The type is unknown, or its rows have another length.
@@ -38,11 +40,8 @@ def repack_tiles(
     loaded = library()
     assert loaded is not None
     num_rows, row_bytes = blocks.shape
-    num_columns = out.scales.shape[1] * GROUP
-    arrays = (blocks, *out)
-    assert all(a.dtype == np.uint8 and a.flags.c_contiguous for a in arrays)
-    shapes = packed_shapes(kind, num_rows, num_columns)
-    assert tuple(array.shape for array in out) == shapes
+    assert all(a.dtype == np.uint8 and a.flags.c_contiguous for a in (blocks, out))
+    assert out.shape == packed_shape(kind, num_rows, num_columns)
     assert 0 <= tiles.start <= tiles.stop <= -(-num_rows // TILE)
     assert tiles.step == 1
     error = loaded.gemma_repack(
@@ -50,7 +49,7 @@ def repack_tiles(
         pointer(blocks),
         *map(ctypes.c_int64, (row_bytes, num_rows, num_columns)),
         *map(ctypes.c_int64, (tiles.start, tiles.stop)),
-        *map(pointer, out),
+        pointer(out),
     )
     if error == _UNKNOWN_TYPE:
         raise ValueError(f"GGUF blocks of type {type_number} cannot be packed.")

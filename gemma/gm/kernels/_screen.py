@@ -1,29 +1,16 @@
-"""Outlines of weights as JAX arrays, for `shortlist`.
+"""Outlines of weights as JAX arrays, for `shortlist`."""
 
-Axes: T tiles of 16 rows, G groups of 32 columns.
-"""
-
-from typing import NamedTuple
+from typing import TypeAlias
 
 import jax
 from jaxtyping import Array, UInt8
 
 from gemma.gm.kernels._library import available
-from gemma.gm.kernels._outline import Outline
 
-
-class Screen(NamedTuple):
-    """An `Outline` that programs can look at."""
-
-    values: UInt8[Array, "T G 256"]
-    scales: UInt8[Array, "T G 32"]
+# What `make_outline` returns, where programs can look at it.
+Screen: TypeAlias = UInt8[Array, "T bytes"]
 
 
 def screens_are_used() -> bool:
     """Returns whether there are kernels that look at screens: on a CPU."""
     return available() and jax.default_backend() == "cpu"
-
-
-def make_screen(outline: Outline) -> Screen:
-    """Returns an outline on the device; on CPU it is not copied."""
-    return Screen(*map(jax.device_put, outline))

@@ -45,7 +45,7 @@ def shortlist(
     Args:
       x: Activations.
       weight: A packed weight.
-      screen: Its outline.
+      screen: Its outline: see `make_outline`.
       allowed: Which outputs may come: see `math.unpack_bits`. Others are found only
         where there are fewer than `wanted`.
       wanted: How many, 1 to `capacity`.
@@ -56,7 +56,6 @@ def shortlist(
     Returns:
       The outputs themselves, without softcap.
     """
-    layout = weight[3:]
 
     def call(x: Array, *arrays: Array) -> Shortlist:
         shape = (x.shape[0], capacity)
@@ -72,12 +71,12 @@ def shortlist(
         return Shortlist(*found)
 
     def reference(x, *arrays) -> Shortlist:
-        w = dequantize(PackedWeight(*arrays[:3], *layout))  # pyright: ignore
-        allowed, _ = arrays[5:]  # as many are returned as there is room for
+        tiles, _, allowed, _ = arrays  # as many are returned as there is room for
+        w = dequantize(weight._replace(tiles=tiles))
         may_come = math.unpack_bits(allowed, weight.num_rows)
         return largest(x @ w.T, may_come, capacity=capacity, softcap=softcap)
 
-    arrays = (*weight.arrays, *screen, allowed, wanted)
+    arrays = (weight.tiles, screen, allowed, wanted)
     return on_cpu(call, reference)(x.astype(jnp.float32), *arrays)
 
 

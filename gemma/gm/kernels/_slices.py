@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from gemma.gm.kernels._packing import TILE, Packed, PackedKind, packed_shapes
+from gemma.gm.kernels._packing import TILE, PackedKind, packed_shape
 from gemma.gm.typing import DType
 
 _SLICE_ELEMENTS = 1 << 18
@@ -39,16 +39,13 @@ def pack_in_slices(
     kind: PackedKind,
     num_rows: int,
     num_columns: int,
-    pack_rows: Callable[[int, int], Packed],
-) -> Packed:
+    pack_rows: Callable[[int, int], np.ndarray],
+) -> np.ndarray:
     """Returns a packed weight of which `pack_rows(begin, end)` gives some rows."""
-    shapes = packed_shapes(kind, num_rows, num_columns)
-    whole = Packed(*(empty_aligned(shape, np.uint8) for shape in shapes))
+    whole = empty_aligned(packed_shape(kind, num_rows, num_columns), np.uint8)
 
     def fill(begin: int, end: int) -> None:
-        tiles = slice(begin // TILE, -(-end // TILE))
-        for array, part in zip(whole, pack_rows(begin, end), strict=True):
-            array[tiles] = part
+        whole[begin // TILE : -(-end // TILE)] = pack_rows(begin, end)
 
     in_slices(num_rows, num_columns, fill)
     return whole

@@ -31,24 +31,16 @@ Kind KindOf(ffi::Span<const int64_t> kinds, size_t i) {
           static_cast<int32_t>(kinds[4 * i + 2]), static_cast<Code>(kinds[4 * i + 3])};
 }
 
-ffi::Error MakeProduct(const Bytes& values, const Bytes& scales, const Bytes& supers,
-                       Floats out, const Kind& kind, int64_t columns, Product& product) {
-  Weight& w = product.weight;
-  w.kind = kind;
-  w.values = values.typed_data();
-  w.scales = scales.typed_data();
-  w.supers = supers.typed_data();
-  w.outputs = out.dimensions()[1];
-  w.tiles = (w.outputs + kTile - 1) / kTile;
-  w.groups = (columns + kGroup - 1) / kGroup;
+ffi::Error MakeProduct(const Bytes& bytes, Floats out, const Kind& kind, int64_t columns,
+                       Product& product) {
+  const Weight& w = product.weight = {kind, bytes.typed_data(), out.dimensions()[1],
+                                      (columns + kGroup - 1) / kGroup};
   product.routine = CurrentRoutines().find_kind(kind).product;
   product.out = out.typed_data();
   if (product.routine == nullptr) {
     return ffi::Error::InvalidArgument("unknown kind of weight");
   }
-  const int64_t count = w.tiles * w.groups;
-  if (static_cast<int64_t>(values.element_count()) != count * GroupBytes(kind.bits) ||
-      static_cast<int64_t>(scales.element_count()) != count * ScaleBytes(kind.scale)) {
+  if (static_cast<int64_t>(bytes.element_count()) != w.tiles * w.layout.bytes) {
     return ffi::Error::InvalidArgument("a weight of another shape");
   }
   return ffi::Error::Success();
@@ -89,7 +81,7 @@ void Cut(const std::vector<Product>& products, std::vector<Piece>& pieces) {
   pieces.clear();
   for (const Product& product : products) {
     const Weight& w = product.weight;
-    const int64_t tile_bytes = std::max<int64_t>(1, w.groups * GroupBytes(w.kind.bits));
+    const int64_t tile_bytes = std::max<int64_t>(1, w.layout.bytes);
     const int64_t tiles_a_piece = std::max<int64_t>(1, 65536 / tile_bytes);
     for (int64_t tile = 0; tile < w.tiles; tile += tiles_a_piece) {
       pieces.push_back({&product, tile, std::min(tile + tiles_a_piece, w.tiles)});
@@ -97,8 +89,8 @@ void Cut(const std::vector<Product>& products, std::vector<Piece>& pieces) {
   }
 }
 
-// x: float32 [rows, columns]; then values, scales and supers of each weight, bytes, as
-// `Weight` has them. Results: float32 [rows, outputs] of each weight.
+// x: float32 [rows, columns]; then the bytes of each weight. Results: float32
+// [rows, outputs] of each weight.
 ffi::Error QuantizedMatmul(ffi::ThreadPool pool, Floats x, ffi::RemainingArgs weights,
                            ffi::RemainingRets outs, ffi::Span<const int64_t> kinds) {
   // Kept from call to call: nothing is allocated in a step.
@@ -106,20 +98,19 @@ ffi::Error QuantizedMatmul(ffi::ThreadPool pool, Floats x, ffi::RemainingArgs we
   thread_local std::vector<Product> products;
   thread_local std::vector<Piece> pieces;
   const size_t count = outs.size();
-  if (weights.size() != 3 * count || kinds.size() != 4 * count) {
-    return ffi::Error::InvalidArgument("three arrays and four attributes a weight");
+  if (weights.size() != count || kinds.size() != 4 * count) {
+    return ffi::Error::InvalidArgument("an array and four attributes a weight");
   }
   products.resize(count);
   QuantizeRows(pool, x, activations);
   for (size_t i = 0; i < count; ++i) {
-    const auto values = weights.get<Bytes>(3 * i), scales = weights.get<Bytes>(3 * i + 1),
-               supers = weights.get<Bytes>(3 * i + 2);
+    const auto bytes = weights.get<Bytes>(i);
     auto out = outs.get<Floats>(i);
-    if (!values || !scales || !supers || !out) {
+    if (!bytes || !out) {
       return ffi::Error::InvalidArgument("weights are bytes and results floats");
     }
-    ffi::Error error = MakeProduct(*values, *scales, *supers, **out, KindOf(kinds, i),
-                                   x.dimensions()[1], products[i]);
+    ffi::Error error =
+        MakeProduct(*bytes, **out, KindOf(kinds, i), x.dimensions()[1], products[i]);
     if (error.failure()) return error;
     MakeStarts(activations, products[i].weight.kind, products[i].starts);
   }

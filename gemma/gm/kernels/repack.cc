@@ -13,8 +13,6 @@
 namespace gemma {
 namespace {
 
-constexpr int kGroupsOfSuper = 8;
-
 // 32 columns of sixteen rows.
 struct TileGroup {
   Columns q[kTile];
@@ -25,7 +23,7 @@ struct TileGroup {
 struct Work {
   const uint8_t* blocks;
   int64_t row_bytes, rows, columns;
-  uint8_t *values, *scales, *supers;
+  uint8_t* out;
 
   int64_t tiles() const { return (rows + kTile - 1) / kTile; }
   int64_t groups() const { return columns / kGroup; }
@@ -96,26 +94,28 @@ template <typename Block>
 void RepackTile(const Work& work, int64_t tile) {
   const int64_t groups = work.groups(), first_row = tile * kTile;
   const int64_t lanes = std::min<int64_t>(kTile, work.rows - first_row);
+  const TileLayout layout = LayoutOf(Block::kBits, Block::kScale, groups);
+  uint8_t* const out = work.out + tile * layout.bytes;
   TileGroup group = {};  // rows beyond the last stay zero
   for (int64_t g = 0; g < groups; ++g) {
-    const int64_t place = tile * groups + g;
     const uint8_t* block =
         work.blocks + first_row * work.row_bytes + g / Block::kGroups * Block::kBytes;
     for (int64_t lane = 0; lane < lanes; ++lane) {
       Block::Decode(block + lane * work.row_bytes, static_cast<int>(g % Block::kGroups),
                     group.q[lane], group.scales[lane]);
     }
-    PutValues<Block::kBits>(group, work.values + place * GroupBytes(Block::kBits));
-    PutScales<Block::kScale>(group, work.scales + place * ScaleBytes(Block::kScale));
-    if constexpr (Block::kGroups == kGroupsOfSuper) {
-      if (g % kGroupsOfSuper == 0) {
+    PutValues<Block::kBits>(group, out + g * GroupBytes(Block::kBits));
+    PutScales<Block::kScale>(group, out + layout.scales + g * ScaleBytes(Block::kScale));
+    if constexpr (Block::kGroups == kSuper) {
+      if (g % kSuper == 0) {
         for (int64_t lane = 0; lane < lanes; ++lane) {
           Block::Supers(block + lane * work.row_bytes, group.supers[lane]);
         }
-        PutNumbers<2, 2>(group.supers, work.supers + place / kGroupsOfSuper * 4 * kTile);
+        PutNumbers<2, 2>(group.supers, out + layout.supers + g / kSuper * kSuperBytes);
       }
     }
   }
+  std::fill(out + layout.end, out + layout.bytes, 0);
 }
 
 // What gemma_repack returns; the messages are in _repacking.py.
@@ -152,12 +152,10 @@ Error RepackType(int32_t type, const Work& work, int64_t first, int64_t end) {
 }  // namespace
 }  // namespace gemma
 
-// Fills in tiles [first_tile, end_tile) of the arrays of a whole weight, from all its rows
-// of blocks. Threads may do other tiles at the same time. Returns an `Error`.
+// Fills in tiles [first_tile, end_tile) of a whole weight, from all its rows of blocks. Threads may do other tiles at the same time. Returns an `Error`.
 extern "C" __attribute__((visibility("default"))) int32_t gemma_repack(
     int32_t type, const uint8_t* blocks, int64_t row_bytes, int64_t rows,
-    int64_t columns, int64_t first_tile, int64_t end_tile, uint8_t* values, uint8_t* scales,
-    uint8_t* supers) {
-  const gemma::Work work = {blocks, row_bytes, rows, columns, values, scales, supers};
+    int64_t columns, int64_t first_tile, int64_t end_tile, uint8_t* out) {
+  const gemma::Work work = {blocks, row_bytes, rows, columns, out};
   return gemma::RepackType(type, work, first_tile, end_tile);
 }

@@ -26,7 +26,7 @@ struct Routines {
 
   // Bounds of the outputs of a tile, for rows [begin, end): the largest lower and the
   // largest upper one among the sixteen; see screen.h.
-  void (*screen_tile)(const Screen& screen, const ScreenInput& x, int64_t tile,
+  void (*screen_tile)(const Weight& screen, const ScreenInput& x, int64_t tile,
                       int64_t begin, int64_t end, float* lower, float* upper);
 
   // out = x / rms(x) * (1 + gain), plus `residual` unless that is null; one row.

@@ -22,11 +22,8 @@
 
 namespace gemma {
 
-struct Screen {
-  const uint8_t* values;  // c + 8 in nibbles, laid out as a weight of 4 bits
-  const uint8_t* scales;  // a as float16 [tiles, groups, 16]
-  int64_t outputs, tiles, groups;
-};
+// A screen is laid out as a weight of this kind: c + 8 in nibbles, and a.
+constexpr Kind kScreenKind = {4, ScaleKind::kHalf, 8, Code::kInteger};
 
 constexpr float kDeviations = 9.5f;  // t
 

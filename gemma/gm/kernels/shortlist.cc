@@ -77,7 +77,7 @@ void DescribeGroups(const Activations& x, std::vector<float>& offsets,
 
 class Search {
  public:
-  Search(const Weight& weight, const Screen& screen, const ScreenInput& input,
+  Search(const Weight& weight, const Weight& screen, const ScreenInput& input,
          Scratch& scratch)
       : w_(weight), screen_(screen), input_(input), s_(scratch),
         routines_(CurrentRoutines()) {}
@@ -213,36 +213,32 @@ class Search {
   }
 
   const Weight& w_;
-  const Screen& screen_;
+  const Weight& screen_;
   const ScreenInput& input_;
   Scratch& s_;
   const Routines& routines_;
 };
 
-// x: float32 [rows, columns]; values, scales, supers: bytes of a weight; screen_values,
-// screen_scales: bytes of its screen; allowed: uint32 [rows, words], a bit an output;
+// x: float32 [rows, columns]; weight, outline: bytes of a weight and of its screen; allowed: uint32 [rows, words], a bit an output;
 // wanted: int32 [rows]; kind, outputs: of the weight.
 // Results: ids and outputs [rows, capacity].
-ffi::Error Shortlist(ffi::ThreadPool pool, Floats x, Bytes values, Bytes scales,
-                     Bytes supers, Bytes screen_values, Bytes screen_scales, Words allowed,
-                     Integers wanted, ffi::Result<Integers> ids,
+ffi::Error Shortlist(ffi::ThreadPool pool, Floats x, Bytes weight, Bytes outline,
+                     Words allowed, Integers wanted, ffi::Result<Integers> ids,
                      ffi::Result<Floats> outputs, ffi::Span<const int64_t> kind,
                      int64_t num_outputs, float softcap) {
   thread_local Scratch scratch;
   const int64_t rows = x.dimensions()[0], columns = x.dimensions()[1];
   const int64_t capacity = ids->dimensions()[1];
   const int64_t words = allowed.dimensions()[1];
-  const int64_t tiles = (num_outputs + kTile - 1) / kTile;
-  const int64_t groups = (columns + kGroup - 1) / kGroup, count = tiles * groups;
+  const int64_t groups = (columns + kGroup - 1) / kGroup;
   const Weight w = {{static_cast<int32_t>(kind[0]), static_cast<ScaleKind>(kind[1]),
                      static_cast<int32_t>(kind[2]), static_cast<Code>(kind[3])},
-                    values.typed_data(), scales.typed_data(), supers.typed_data(),
-                    num_outputs, tiles, groups};
-  const Screen screen = {screen_values.typed_data(), screen_scales.typed_data(),
-                         num_outputs, tiles, groups};
-  if (static_cast<int64_t>(values.element_count()) != count * GroupBytes(w.kind.bits) ||
-      static_cast<int64_t>(scales.element_count()) != count * ScaleBytes(w.kind.scale) ||
-      static_cast<int64_t>(screen_values.element_count()) != count * GroupBytes(4) ||
+                    weight.typed_data(), num_outputs, groups};
+  const Weight screen = {kScreenKind, outline.typed_data(), num_outputs, groups};
+  const auto has_bytes_of = [](const Bytes& array, const Weight& one) {
+    return static_cast<int64_t>(array.element_count()) == one.tiles * one.layout.bytes;
+  };
+  if (!has_bytes_of(weight, w) || !has_bytes_of(outline, screen) ||
       words != (num_outputs + 31) / 32) {
     return ffi::Error::InvalidArgument("a weight or a screen of another shape");
   }
@@ -250,7 +246,7 @@ ffi::Error Shortlist(ffi::ThreadPool pool, Floats x, Bytes values, Bytes scales,
   activations.Resize(rows, columns);
   CurrentRoutines().quantize(x.typed_data(), columns, 0, rows, activations);
   MakeStarts(activations, w.kind, scratch.starts);
-  MakeStarts(activations, {4, ScaleKind::kHalf, 8, Code::kInteger}, scratch.screen_starts);
+  MakeStarts(activations, kScreenKind, scratch.screen_starts);
   DescribeGroups(activations, scratch.offsets, scratch.variances);
   const ScreenInput input = {&activations,
                              scratch.screen_starts.data(),
@@ -279,9 +275,6 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(gemma_shortlist, gemma::Shortlist,
                               xla::ffi::Ffi::Bind()
                                   .Ctx<xla::ffi::ThreadPool>()
                                   .Arg<gemma::Floats>()
-                                  .Arg<gemma::Bytes>()
-                                  .Arg<gemma::Bytes>()
-                                  .Arg<gemma::Bytes>()
                                   .Arg<gemma::Bytes>()
                                   .Arg<gemma::Bytes>()
                                   .Arg<gemma::Words>()

@@ -16,6 +16,9 @@
 //   5 bits: the same, and 1 vector whose bit s of each byte is bit 4 of step s.
 //   6 bits: the same, and 2 vectors; bits 2i and 2i+1 of vector h are bits 4 and 5 of
 //           step 4h + i.
+//
+// The scales of a tile lie behind its values, and the scales of scales behind those: a
+// weight is one array, [tiles, bytes of a tile], each tile beginning at a cache line.
 #pragma once
 
 #include <cstddef>
@@ -26,6 +29,8 @@ namespace gemma {
 constexpr int kTile = 16;   // rows
 constexpr int kGroup = 32;  // columns
 constexpr int kSteps = 8;   // of four columns
+constexpr int kSuper = 8;   // groups
+constexpr int kLine = 64;   // bytes of the cache
 
 // How the scales of a weight are stored.
 enum class ScaleKind : int32_t {
@@ -53,14 +58,45 @@ constexpr int64_t ScaleBytes(ScaleKind scale) {
   return (scale == ScaleKind::kHalfMinimum ? 4 : 2) * kTile;
 }
 
+constexpr int64_t kSuperBytes = 2 * 2 * kTile;
+
+// Where the parts of a tile are. The values [groups, GroupBytes] come first.
+struct TileLayout {
+  int64_t scales;  // kHalf: float16 [groups, 16]; kHalfMinimum: with a 2 before the 16;
+                   // else bytes [groups, 2, 16]: scale and minimum of a group, or scales
+                   // of its two halves
+  int64_t supers;  // float16 [ceil(groups / 8), 2, 16]: of scale, minimum
+  int64_t end;     // of all these
+  int64_t bytes;   // with what fills up the last cache line: zeros
+};
+
+constexpr TileLayout LayoutOf(int bits, ScaleKind scale, int64_t groups) {
+  const bool has_supers = scale == ScaleKind::kSuper || scale == ScaleKind::kSuper16;
+  const int64_t scales = groups * GroupBytes(bits);
+  const int64_t supers = scales + groups * ScaleBytes(scale);
+  const int64_t end = supers + has_supers * (groups + kSuper - 1) / kSuper * kSuperBytes;
+  return {scales, supers, end, (end + kLine - 1) / kLine * kLine};
+}
+
 struct Weight {
+  Weight() = default;
+  Weight(const Kind& kind, const uint8_t* bytes, int64_t outputs, int64_t groups)
+      : kind(kind),
+        bytes(bytes),
+        outputs(outputs),
+        tiles((outputs + kTile - 1) / kTile),
+        groups(groups),
+        layout(LayoutOf(kind.bits, kind.scale, groups)) {}
+
+  // The parts of a tile.
+  const uint8_t* Values(int64_t tile) const { return bytes + tile * layout.bytes; }
+  const uint8_t* Scales(int64_t tile) const { return Values(tile) + layout.scales; }
+  const uint8_t* Supers(int64_t tile) const { return Values(tile) + layout.supers; }
+
   Kind kind;
-  const uint8_t* values;   // [tiles, groups, GroupBytes]
-  const uint8_t* scales;   // kHalf: float16 [tiles, groups, 16]; kHalfMinimum: with a 2
-                           // before the 16; else bytes [tiles, groups, 2, 16]: scale and
-                           // minimum of a group, or scales of its two halves
-  const uint8_t* supers;   // float16 [tiles, ceil(groups / 8), 2, 16]: of scale, minimum
+  const uint8_t* bytes;
   int64_t outputs, tiles, groups;
+  TileLayout layout;
 };
 
 struct Activations;
@@ -75,7 +111,7 @@ constexpr int64_t kMaxRows = 128;
 
 // Outlines a tile of a weight; see screen.h.
 using TileOutline = void (*)(const Weight& w, const float* offsets, int64_t tile,
-                             uint8_t* values, uint8_t* scales);
+                             uint8_t* out);
 
 struct KindRoutines {
   TileProduct product;

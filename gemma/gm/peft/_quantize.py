@@ -15,7 +15,6 @@ import numpy as np
 from gemma.gm.kernels import (
     GROUP,
     Code,
-    Packed,
     PackedKind,
     ScaleKind,
     pack,
@@ -138,7 +137,7 @@ def quantized_weight_struct(
 
 def pack_matrix(
     struct: QuantizedArray, read_rows: Callable[[int, int], np.ndarray], *, name: str
-) -> Packed:
+) -> np.ndarray:
     """Returns the bytes of one weight in a few bits; it never lies unpacked as a whole.
 
     Args:
@@ -152,7 +151,7 @@ def pack_matrix(
     """
     kind, num_columns = struct.kind, struct.num_columns
 
-    def pack_rows(begin: int, end: int) -> Packed:
+    def pack_rows(begin: int, end: int) -> np.ndarray:
         rows = read_rows(begin, end).astype(np.float32).reshape(-1, num_columns)
         if not np.isfinite(rows).all():
             raise ValueError(f"{name} holds NaN or infinity, which cannot be packed.")

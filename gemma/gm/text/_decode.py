@@ -1,5 +1,8 @@
 """One more token for each row, and several: the only decode step in the repository.
 
+A step takes the last token in, and chooses the next. The two can be run one by one, by who
+must look at each token before it can say which may follow.
+
 Axes: B batch, D model width, V vocabulary.
 """
 
@@ -49,6 +52,34 @@ class Decoded(NamedTuple):
     history: History | None
 
 
+class Taken(NamedTuple):
+    """What `take_tokens` returns.
+
+    Attributes:
+      x: What the next tokens are chosen from.
+      cache: The cache, with the tokens.
+      positions: Where each row ends now.
+    """
+
+    x: Float[Array, "B D"]
+    cache: Cache
+    positions: Int[Array, "B"]
+
+
+class Chosen(NamedTuple):
+    """What `choose_tokens` returns.
+
+    Attributes:
+      tokens: A token for each row.
+      logits: See `Decoded`.
+      history: What each row has said; None where nobody needs it.
+    """
+
+    tokens: Int[Array, "B"]
+    logits: Float[Array, "B V"] | None
+    history: History | None
+
+
 class Choice(NamedTuple):
     """How the next tokens are chosen.
 
@@ -94,18 +125,25 @@ def decode_step(
       history: What each row has said, given away; None with a screen.
       with_logits: Also return all logits.
     """
-    found = model.features(
-        {"params": params},
-        tokens[:, None],
-        mask=active[:, None],
-        cache=cache,
-        last_only=True,
+    taken = take_tokens(model, params, cache, tokens, active)
+    chosen = choose_tokens(
+        model,
+        head_params(params),
+        taken.x,
+        taken.positions,
+        active,
+        choice,
+        history,
+        with_logits=with_logits,
     )
-    assert found.cache is not None
-    made = _choose(model, params, found.x, found.cache, choice, history)
-    if history is not None:
-        made = made._replace(history=record(history, made.last, active))
-    return made if with_logits else made._replace(logits=None)
+    return Decoded(
+        tokens=chosen.tokens[None],
+        num_steps=jnp.int32(1),
+        last=chosen.tokens,
+        logits=chosen.logits,
+        cache=taken.cache,
+        history=chosen.history,
+    )
 
 
 @functools.partial(
@@ -179,26 +217,60 @@ def decode_steps(
     return jax.lax.while_loop(more, step, (start, is_on(tokens, active)))[0]
 
 
-def _choose(
+@functools.partial(jax.jit, static_argnames="model", donate_argnames="cache")
+def take_tokens(
     model: Transformer,
     params: Params,
-    x: Float[Array, "B D"],
     cache: Cache,
+    tokens: Int[Array, "B"],
+    active: Bool[Array, "B"],
+) -> Taken:
+    """Feeds each row its last token; see `decode_step`."""
+    found = model.features(
+        {"params": params},
+        tokens[:, None],
+        mask=active[:, None],
+        cache=cache,
+        last_only=True,
+    )
+    assert found.cache is not None
+    return Taken(found.x, found.cache, found.cache["end"])
+
+
+def head_params(params: Params) -> Params:
+    """Returns those of a model's params that tokens are chosen with."""
+    return {"embedder": params["embedder"]}
+
+
+@functools.partial(
+    jax.jit, static_argnames=("model", "with_logits"), donate_argnames="history"
+)
+def choose_tokens(
+    model: Transformer,
+    head: Params,
+    x: Float[Array, "B D"],
+    positions: Int[Array, "B"],
+    active: Bool[Array, "B"],
     choice: Choice,
     history: History | None,
-) -> Decoded:
-    variables, positions = {"params": params}, cache["end"]
+    *,
+    with_logits: bool = False,
+) -> Chosen:
+    """Chooses a token for each row.
+
+    Args:
+      model: The model.
+      head: Its `head_params`.
+      x: What `take_tokens` returned.
+      positions: See x.
+      active: False for rows that have ended: they say nothing more.
+      choice: How the tokens are chosen.
+      history: See `decode_step`.
+      with_logits: Also return all logits.
+    """
+    variables = {"params": head}
     sampling, allowed, bias, screen = choice
-    if screen is None:
-        assert bias is not None
-        assert history is not None
-        logits = model.logits(variables, x)
-        logits = jnp.where(unpack_bits(allowed, logits.shape[1]), logits, -jnp.inf)
-        tokens = next_tokens(
-            penalize(logits, history, sampling) + bias, sampling, positions
-        )
-    else:
-        logits = None
+    if screen is not None:
         few = model.largest_logits(
             variables,
             x,
@@ -207,12 +279,12 @@ def _choose(
             wanted=num_wanted(sampling),
             capacity=SHORTLIST,
         )
-        tokens = choose_among(few, sampling, positions)
-    return Decoded(
-        tokens=tokens[None],
-        num_steps=jnp.int32(1),
-        last=tokens,
-        logits=logits,
-        cache=cache,
-        history=history,
-    )
+        return Chosen(choose_among(few, sampling, positions), None, None)
+    assert bias is not None
+    assert history is not None
+    logits = model.logits(variables, x)
+    logits = jnp.where(unpack_bits(allowed, logits.shape[1]), logits, -jnp.inf)
+    scores = penalize(logits, history, sampling) + bias
+    tokens = next_tokens(scores, sampling, positions)
+    history = record(history, tokens, active)
+    return Chosen(tokens, logits if with_logits else None, history)

@@ -24,14 +24,19 @@ from jax.experimental import serialize_executable
 from jax.experimental.compilation_cache import compilation_cache
 
 from gemma.gm import hub
-from gemma.gm.kernels import Screen, give_back_memory
+from gemma.gm.kernels import give_back_memory
 from gemma.gm.nn import Transformer
 from gemma.gm.text._compilation import Lengths
 from gemma.gm.text._decode import (
     MAX_STOP_IDS,
     Choice,
+    Chosen,
     Decoded,
+    Taken,
+    choose_tokens,
     decode_steps,
+    head_params,
+    take_tokens,
 )
 from gemma.gm.text._draw import stack
 from gemma.gm.text._penalties import History
@@ -54,11 +59,15 @@ class Programs(NamedTuple):
       init_cache: Returns an empty cache for some rows.
       feed_chunk: `feed_chunk`, by the length of the chunk.
       decode_steps: `decode_steps`.
+      take_tokens: `take_tokens`.
+      choose_tokens: `choose_tokens`.
     """
 
     init_cache: Callable[[], Cache]
     feed_chunk: Mapping[int, Callable[..., Cache]]
     decode_steps: Callable[..., Decoded]
+    take_tokens: Callable[..., Taken]
+    choose_tokens: Callable[..., Chosen]
 
 
 @functools.partial(
@@ -105,6 +114,8 @@ def traced_programs(
         ),
         feed_chunk=dict.fromkeys(lengths.chunks, feed),
         decode_steps=functools.partial(decode_steps, model, with_logits=with_logits),
+        take_tokens=functools.partial(take_tokens, model),
+        choose_tokens=functools.partial(choose_tokens, model, with_logits=with_logits),
     )
 
 
@@ -132,12 +143,18 @@ def stored_programs(
         tokens, mask = _shape((1, length), jnp.int32), _shape((1, length), jnp.bool_)
         return keep(feed_chunk, model, params, cache, tokens, mask)
 
-    def decode(screen: Screen | None) -> StoredProgram:
-        choice, history = choice_struct(1, model.config.vocab_size, screen)
-        tokens, active = _shape((1,), jnp.int32), _shape((1,), jnp.bool_)
-        stop_ids, limit = _shape((MAX_STOP_IDS,), jnp.int32), _shape((), jnp.int32)
-        rest = tokens, active, choice, history, stop_ids, limit
-        return keep(decode_steps, model, params, cache, *rest)
+    tokens, active = _shape((1,), jnp.int32), _shape((1,), jnp.bool_)
+
+    def decode(screen: Any) -> StoredProgram:
+        how = choice_struct(1, model.config.vocab_size, screen)
+        end = _shape((MAX_STOP_IDS,), jnp.int32), _shape((), jnp.int32)
+        return keep(decode_steps, model, params, cache, tokens, active, *how, *end)
+
+    def choose(screen: Any) -> StoredProgram:
+        how = choice_struct(1, model.config.vocab_size, screen)
+        x = _shape((1, model.config.embed_dim), model.activation_dtype(params))
+        head = head_params(params)
+        return keep(choose_tokens, model, head, x, tokens, active, *how)
 
     # Short prompts and greedy answers need these first, the longest of them first.
     screen = screen_struct(params)
@@ -147,18 +164,25 @@ def stored_programs(
     feeds[min(feeds)].begin_reading()
     start.begin_reading()
     from_all = from_few if screen is None else decode(None)
+    # Most answers are not constrained: these are compiled, or read, by the first that is.
+    take = keep(take_tokens, model, params, cache, tokens, active)
+    choose_few, choose_all = choose(screen), choose(None)
 
     def decode_either(params, cache, tokens, active, choice, *rest):
         run = from_all if choice.screen is None else from_few
         return run(params, cache, tokens, active, choice, *rest)
 
+    def choose_either(head, x, positions, active, choice, history):
+        run = choose_all if choice.screen is None else choose_few
+        return run(head, x, positions, active, choice, history)
+
     stored = {start, *feeds.values(), from_all, from_few}
     missing = [program for program in stored if not program.is_there()]
-    return Programs(start, feeds, decode_either), missing
+    return Programs(start, feeds, decode_either, take, choose_either), missing
 
 
 def choice_struct(
-    num_rows: int, vocab_size: int, screen: Screen | None = None
+    num_rows: int, vocab_size: int, screen: Any = None
 ) -> tuple[Choice, History | None]:
     """Returns how the tokens of some rows are chosen, and their history, as shapes."""
     shape = (num_rows, vocab_size)

@@ -5,9 +5,11 @@ import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
+
 from gemma.gm import hub, kernels
 from gemma.gm.ckpts import EMBEDDING, GgufFile, find_gguf
-from gemma.gm.kernels import Outline, make_outline
+from gemma.gm.kernels import make_outline
 from gemma.gm.text._tokenizer import Tokenizer
 from gemma.gm.text._vocabulary import from_gguf_metadata
 from gemma.gm.typing import DType
@@ -34,17 +36,18 @@ class Reading:
         self.gguf = None if found is None else GgufFile(found)
         self._pool = ThreadPoolExecutor(1)
         self.tokenizer: Future[Tokenizer] = self._pool.submit(self._read_tokenizer)
-        self._outline: Future[Outline] | None = None
+        self._outline: Future[np.ndarray] | None = None
         if repack and self.gguf is not None:
             self.gguf.read_ahead()
             if head := self.gguf.packed_ahead(EMBEDDING):
                 kind = self.gguf.packed_kind(EMBEDDING)
+                columns = self.gguf.shapes[EMBEDDING][1]
                 assert kind is not None
                 self._outline = self._pool.submit(
-                    lambda: make_outline(head.result(), kind, num_threads=1)
+                    lambda: make_outline(head.result(), kind, columns, num_threads=1)
                 )
 
-    def head_outline(self) -> Outline | None:
+    def head_outline(self) -> np.ndarray | None:
         """Returns the outline of the head, if it was packed for the kernels."""
         return None if self._outline is None else self._outline.result()
 

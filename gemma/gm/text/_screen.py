@@ -2,19 +2,14 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from gemma.gm.kernels import (
-    Outline,
-    Screen,
-    make_outline,
-    make_screen,
-    screens_are_used,
-)
+from gemma.gm.kernels import Screen, make_outline, outline_shape, screens_are_used
 from gemma.gm.typing import Params
 from gemma.gm.weights import QuantizedArray
 
 
-def head_screen(params: Params, outline: Outline | None = None) -> Screen | None:
+def head_screen(params: Params, outline: np.ndarray | None = None) -> Screen | None:
     """Returns the screen of a packed head, where there are kernels to use it.
 
     Args:
@@ -22,20 +17,17 @@ def head_screen(params: Params, outline: Outline | None = None) -> Screen | None
       outline: The outline of the head, if there is one already.
     """
     table = params["embedder"]["input_embedding"]
-    if not isinstance(table, QuantizedArray):
-        return None
-    if not screens_are_used():
+    if not (isinstance(table, QuantizedArray) and screens_are_used()):
         return None
     if outline is None:
-        outline = make_outline(table.host_arrays, table.kind)
-    return make_screen(outline)
+        outline = make_outline(np.asarray(table.tiles), table.kind, table.num_columns)
+    return jax.device_put(outline)
 
 
-def screen_struct(params: Params) -> Screen | None:
-    """Returns what `head_screen` would, as shapes."""
+def screen_struct(params: Params) -> jax.ShapeDtypeStruct | None:
+    """Returns what `head_screen` would, as a shape."""
     table = params["embedder"]["input_embedding"]
     if not (isinstance(table, QuantizedArray) and screens_are_used()):
         return None
-    tiles, groups = table.scales.shape[:2]
-    structs = (jax.ShapeDtypeStruct((tiles, groups, n), jnp.uint8) for n in (256, 32))
-    return Screen(*structs)  # pyright: ignore
+    shape = outline_shape(table.num_rows, table.num_columns)
+    return jax.ShapeDtypeStruct(shape, jnp.uint8)

@@ -1,18 +1,26 @@
 """Answers while they are made."""
 
 import dataclasses
-from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Any
+from collections.abc import Generator, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Array, Float, Int
 
 from gemma.gm.nn import Transformer
 from gemma.gm.text._cache_pool import CachePool
-from gemma.gm.text._decode import MAX_STEPS, MAX_STOP_IDS, Choice, Decoded
+from gemma.gm.text._decode import (
+    MAX_STEPS,
+    MAX_STOP_IDS,
+    Choice,
+    Decoded,
+    Taken,
+    head_params,
+)
 from gemma.gm.text._draw import logprobs_of
 from gemma.gm.text._generation import GrowingRow, Piece, TokenLogprobs
-from gemma.gm.text._penalties import start_history
+from gemma.gm.text._penalties import History, start_history
 from gemma.gm.text._pictures import image_starts
 from gemma.gm.text._prefill import prefill, see_image
 from gemma.gm.text._programs import Programs
@@ -81,7 +89,7 @@ class Stream(Iterator[Piece]):
         self._runtime = runtime
         self._asked = questions
         self._keeps_state = keeps_state
-        self._made: Decoded | None = None
+        self._cache: Cache | None = None
         self._pieces = self._run()
 
     def __iter__(self) -> "Stream":
@@ -105,7 +113,7 @@ class Stream(Iterator[Piece]):
         if not self._keeps_state:
             raise ValueError("This stream keeps no state: pass return_state=True.")
         self.close()
-        if self._made is None or _is_lost(self._made.cache):
+        if self._cache is None or _is_lost(self._cache):
             return None
         return State(
             self._runtime.model,
@@ -116,7 +124,7 @@ class Stream(Iterator[Piece]):
                     self._asked.prompts, self._asked.rows, strict=True
                 )
             ),
-            self._made.cache,
+            self._cache,
             self._runtime.cache_length,
         )
 
@@ -125,32 +133,76 @@ class Stream(Iterator[Piece]):
         rows = self._asked.rows
         if not rows:
             return
-        decode, stop_ids = self._decoder(), _padded(self._asked.stop_ids)
-        last = np.array([row.token_ids[-1] for row in rows], np.int32)
+        is_constrained = any(row.matcher is not None for row in rows)
+        for step in self._watched_steps() if is_constrained else self._steps():
+            yield from self._push(step)
+            if all(row.finish_reason is not None for row in rows):
+                break
+        if not self._keeps_state and self._cache is not None:
+            self._runtime.caches.give(len(rows), self._cache)
+
+    def _steps(self) -> Iterator["_Step"]:
+        """Yields steps, while the device takes the next ones already.
+
+        It never waits for the host. At an early end, the last steps are for nothing.
+        """
+        rows, run = self._asked.rows, self._runtime
+        choice, stop_ids = self._asked.choice, _padded(self._asked.stop_ids)
+
+        def decode(
+            cache: Cache, last: Any, history: Any, ends: Any, num: int
+        ) -> Decoded:
+            arguments = run.params, cache, last, self._active, choice, history, ends
+            made = run.programs.decode_steps(*arguments, np.int32(num))
+            self._cache = made.cache
+            return made
+
         # A token of the prompt ends nothing.
-        self._made = decode(self._filled_cache(), last, _padded(()), 1)
+        last = self._last_of_prompts
+        made = decode(self._filled_cache(), last, self._start_history(), _padded(()), 1)
         room = max(row.room for row in rows) - 1
         while True:
-            made = self._made
-            if room > 0 and not self._is_constrained:
-                # Dispatched before the host looks at the tokens made: the device never
-                # waits for the host. At an early end, the last steps are for nothing.
+            step = made
+            if room > 0:
                 num_steps = min(room, 1 if made.logits is not None else MAX_STEPS)
-                self._made = decode(made.cache, made.last, stop_ids, num_steps)
+                made = decode(made.cache, made.last, made.history, stop_ids, num_steps)
                 room -= num_steps
-            for tokens in np.asarray(made.tokens)[: int(made.num_steps)]:
-                yield from self._push(tokens, made)
-            if all(row.finish_reason is not None for row in rows):
-                if not self._keeps_state:
-                    self._runtime.caches.give(len(rows), self._made.cache)
-                return
-            if self._is_constrained:
-                # Which tokens may come next depends on those that came.
-                self._made = decode(made.cache, made.last, stop_ids, 1)
+            for tokens in np.asarray(step.tokens)[: int(step.num_steps)]:
+                yield _Step(tokens, step.logits)
+
+    def _watched_steps(self) -> Iterator["_Step"]:
+        """Yields steps one by one: which tokens may come depends on those that came.
+
+        The device takes a token in while the host looks at it.
+        """
+        rows, run = self._asked.rows, self._runtime
+        head, history = head_params(run.params), self._start_history()
+
+        def take(cache: Cache, tokens: Any) -> Taken:
+            taken = run.programs.take_tokens(run.params, cache, tokens, self._active)
+            self._cache = taken.cache
+            return taken
+
+        taken = take(self._filled_cache(), self._last_of_prompts)
+        room = max(row.room for row in rows)
+        while True:
+            choice = self._asked.choice._replace(allowed=self._allowed())
+            chosen = run.programs.choose_tokens(
+                head, taken.x, taken.positions, self._active, choice, history
+            )
+            history, room = chosen.history, room - 1
+            if room > 0:
+                taken = take(taken.cache, chosen.tokens)
+            yield _Step(np.asarray(chosen.tokens), chosen.logits)
 
     @property
-    def _is_constrained(self) -> bool:
-        return any(row.matcher is not None for row in self._asked.rows)
+    def _active(self) -> np.ndarray:
+        """Which rows go on."""
+        return np.array([row.finish_reason is None for row in self._asked.rows])
+
+    @property
+    def _last_of_prompts(self) -> np.ndarray:
+        return np.array([row.token_ids[-1] for row in self._asked.rows], np.int32)
 
     def _allowed(self) -> np.ndarray:
         """Returns which tokens may come next in each row, a bit each."""
@@ -194,36 +246,28 @@ class Stream(Iterator[Piece]):
             if start >= begin
         }
 
-    def _decoder(self) -> Callable[..., Decoded]:
-        rows, choice, run = self._asked.rows, self._asked.choice, self._runtime
-        history = None
-        if choice.screen is None:
-            vocab_size = run.model.config.vocab_size
-            history = start_history([row.token_ids for row in rows], vocab_size)
+    def _start_history(self) -> History | None:
+        if self._asked.choice.screen is not None:
+            return None
+        vocab_size = self._runtime.model.config.vocab_size
+        return start_history([row.token_ids for row in self._asked.rows], vocab_size)
 
-        def decode(
-            cache: Cache, last: Any, stop_ids: np.ndarray, num_steps: int
-        ) -> Decoded:
-            active = np.array([row.finish_reason is None for row in rows])
-            made = self._made
-            said = history if made is None else made.history
-            chosen = choice
-            if self._is_constrained:
-                chosen = choice._replace(allowed=jax.device_put(self._allowed()))
-            arguments = run.params, cache, last, active, chosen, said
-            return run.programs.decode_steps(*arguments, stop_ids, np.int32(num_steps))
-
-        return decode
-
-    def _push(self, tokens: np.ndarray, made: Decoded) -> Iterator[Piece]:
-        """Hands each row that goes on its token of one step."""
+    def _push(self, step: "_Step") -> Iterator[Piece]:
+        """Hands each row that goes on its token of a step."""
         rows = self._asked.rows
         logprobs: list[TokenLogprobs | None] = [None] * len(rows)
         if self._asked.num_logprobs is not None:
-            logprobs = _host_logprobs(made, self._asked.num_logprobs)
-        for row, token_id, logprob in zip(rows, tokens, logprobs, strict=True):
+            logprobs = _host_logprobs(step, self._asked.num_logprobs)
+        for row, token_id, logprob in zip(rows, step.tokens, logprobs, strict=True):
             if row.finish_reason is None:
                 yield row.push(int(token_id), logprob)
+
+
+class _Step(NamedTuple):
+    """A token for each row, and the logits it was chosen from if they are asked for."""
+
+    tokens: Int[np.ndarray, "B"]
+    logits: Float[Array, "B V"] | None
 
 
 def _padded(stop_ids: Iterable[int]) -> np.ndarray:
@@ -237,8 +281,8 @@ def _is_lost(cache: Cache) -> bool:
     return any(leaf.is_deleted() for leaf in jax.tree.leaves(cache))
 
 
-def _host_logprobs(decoded: Decoded, num_top: int) -> list[TokenLogprobs | None]:
-    found = jax.device_get(_logprobs_of(decoded.logits, decoded.last, num_top=num_top))
+def _host_logprobs(step: _Step, num_top: int) -> list[TokenLogprobs | None]:
+    found = jax.device_get(_logprobs_of(step.logits, step.tokens, num_top=num_top))
     return [
         TokenLogprobs(
             float(chosen), tuple(zip(ids.tolist(), top.tolist(), strict=True))

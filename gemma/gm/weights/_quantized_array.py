@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gemma.gm.kernels import Packed, PackedKind, PackedWeight, dequantize, packed_shapes
+from gemma.gm.kernels import PackedKind, PackedWeight, dequantize, packed_shape
 from gemma.gm.typing import DType
 
 
@@ -19,18 +19,14 @@ class QuantizedArray:
     """A packed weight; stands in a params tree where an array would.
 
     Attributes:
-      values: The bits of the values.
-      scales: Scales of groups.
-      supers: Scales of scales; None where scales stand alone.
+      tiles: Its bytes, uint8: see `kernels.pack`.
       kind: How it is packed.
       shape: Shape of the array it stands for.
       num_out_axes: How many leading axes of `shape` are outputs.
     """
 
-    # Arrays; in a tree that JAX maps over, whatever it maps them to.
-    values: Any
-    scales: Any
-    supers: Any
+    # An array; in a tree that JAX maps over, whatever it maps it to.
+    tiles: Any
     kind: PackedKind = dataclasses.field(metadata={"static": True})
     shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
     num_out_axes: int = dataclasses.field(metadata={"static": True})
@@ -63,36 +59,16 @@ class QuantizedArray:
     @property
     def nbytes(self) -> int:
         """Bytes in memory."""
-        return sum(math.prod(array.shape) for array in jax.tree.leaves(self))
+        return math.prod(self.tiles.shape)
 
     @property
     def packed(self) -> PackedWeight:
         """The matrix [rows, columns] that kernels take."""
-        return PackedWeight(
-            self.values,
-            self.scales,
-            # An array of nothing would be one more argument of each program.
-            self.scales if self.supers is None else self.supers,
-            self.kind,
-            self.num_rows,
-            self.num_columns,
-        )
+        return PackedWeight(self.tiles, self.kind, self.num_rows, self.num_columns)
 
-    @property
-    def host_arrays(self) -> Packed:
-        """Its bytes, in numpy; on CPU without a copy."""
-        values, scales = np.asarray(self.values), np.asarray(self.scales)
-        if self.supers is None:
-            shape = packed_shapes(self.kind, self.num_rows, self.num_columns)[2]
-            return Packed(values, scales, np.empty(shape, np.uint8))
-        return Packed(values, scales, np.asarray(self.supers))
-
-    def filled(self, packed: Packed) -> "QuantizedArray":
+    def filled(self, tiles: np.ndarray) -> "QuantizedArray":
         """Returns the array with these bytes, still those of numpy."""
-        supers = packed.supers if self.kind.has_supers else None
-        return dataclasses.replace(
-            self, values=packed.values, scales=packed.scales, supers=supers
-        )
+        return dataclasses.replace(self, tiles=tiles)
 
     def dequantize(self, dtype: DType = jnp.float32) -> jax.Array:
         """Returns the array it stands for."""
@@ -110,8 +86,6 @@ def quantized_struct(
 ) -> QuantizedArray:
     """Returns a QuantizedArray of `jax.ShapeDtypeStruct`, for tracing."""
     rows = math.prod(shape[:num_out_axes])
-    shapes = packed_shapes(kind, rows, math.prod(shape[num_out_axes:]))
-    values, scales, supers = (jax.ShapeDtypeStruct(s, jnp.uint8) for s in shapes)
-    return QuantizedArray(
-        values, scales, supers if kind.has_supers else None, kind, shape, num_out_axes
-    )
+    stored = packed_shape(kind, rows, math.prod(shape[num_out_axes:]))
+    tiles = jax.ShapeDtypeStruct(stored, jnp.uint8)
+    return QuantizedArray(tiles, kind, shape, num_out_axes)

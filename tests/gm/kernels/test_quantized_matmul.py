@@ -39,7 +39,7 @@ def rounded(x: np.ndarray) -> np.ndarray:
 
 
 def weight(packed, kind, num_rows: int, num_columns: int) -> kernels.PackedWeight:
-    return kernels.PackedWeight(*map(jnp.asarray, packed), kind, num_rows, num_columns)
+    return kernels.PackedWeight(jnp.asarray(packed), kind, num_rows, num_columns)
 
 
 def product(x, packed, kind, num_rows: int) -> np.ndarray:
@@ -173,12 +173,12 @@ def test_calls_from_several_threads_give_the_same_bits():
     x = np.random.default_rng(0).normal(size=(2, 512)).astype(np.float32)
     kind = PACKED_KINDS[type_]
     call = jax.jit(
-        lambda x, *arrays: kernels.quantized_matmul(x, weight(arrays, kind, 4096, 512))
+        lambda x, tiles: kernels.quantized_matmul(x, weight(tiles, kind, 4096, 512))
     )
-    arrays = [jnp.asarray(a) for a in packed]
-    expected = np.asarray(call(x, *arrays)[0])
+    tiles = jnp.asarray(packed)
+    expected = np.asarray(call(x, tiles)[0])
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        results = pool.map(lambda _: np.asarray(call(x, *arrays)[0]), range(200))
+        results = pool.map(lambda _: np.asarray(call(x, tiles)[0]), range(200))
         for result in results:
             np.testing.assert_array_equal(result, expected)
 

@@ -9,10 +9,9 @@ from gemma.gm import kernels
 from gemma.gm.ckpts import _gguf_blocks
 from gemma.gm.ckpts._gguf_blocks import PACKED_KINDS, repack, repack_into
 from gemma.gm.kernels import (
-    Packed,
     PackedWeight,
     ScaleKind,
-    packed_shapes,
+    packed_shape,
 )
 
 Type = gguf.GGMLQuantizationType
@@ -63,10 +62,10 @@ def finite_blocks(type_: Type, num_rows: int, num_blocks: int) -> np.ndarray:
     return blocks.reshape(num_rows, -1)
 
 
-def empty(type_: Type, blocks: np.ndarray) -> Packed:
-    """Returns arrays to fill in, of bytes that nobody would write."""
-    shapes = packed_shapes(PACKED_KINDS[type_], len(blocks), num_columns(type_, blocks))
-    return Packed(*(np.full(shape, 0xA5, np.uint8) for shape in shapes))
+def empty(type_: Type, blocks: np.ndarray) -> np.ndarray:
+    """Returns a weight to fill in, of bytes that nobody would write."""
+    shape = packed_shape(PACKED_KINDS[type_], len(blocks), num_columns(type_, blocks))
+    return np.full(shape, 0xA5, np.uint8)
 
 
 def num_columns(type_: Type, blocks: np.ndarray) -> int:
@@ -74,18 +73,13 @@ def num_columns(type_: Type, blocks: np.ndarray) -> int:
     return blocks.shape[1] // size * elements
 
 
-def in_slices(type_: Type, blocks: np.ndarray, num_rows: int) -> Packed:
+def in_slices(type_: Type, blocks: np.ndarray, num_rows: int) -> np.ndarray:
     """Returns a weight that was filled in slice by slice, the last one first."""
     out = empty(type_, blocks)
     for begin in reversed(range(0, len(blocks), num_rows)):
         rows = range(begin, min(begin + num_rows, len(blocks)))
         repack_into(out, blocks, type_, rows)
     return out
-
-
-def assert_same(actual: Packed, expected: Packed) -> None:
-    for found, stated in zip(actual, expected, strict=True):
-        np.testing.assert_array_equal(found, stated)
 
 
 @needs_library
@@ -96,7 +90,7 @@ def assert_same(actual: Packed, expected: Packed) -> None:
 def test_bits_are_those_of_numpy(type_, num_rows, num_blocks):
     blocks = random_blocks(type_, num_rows, num_blocks)
     actual = in_slices(type_, blocks, num_rows)
-    assert_same(actual, repack(blocks, type_))
+    np.testing.assert_array_equal(actual, repack(blocks, type_))
 
 
 @needs_library
@@ -106,7 +100,7 @@ def test_slices_are_the_whole(type_):
     blocks = random_blocks(type_, 150, 3)
     expected = in_slices(type_, blocks, 150)
     for num_rows in (16, 32, 96):
-        assert_same(in_slices(type_, blocks, num_rows), expected)
+        np.testing.assert_array_equal(in_slices(type_, blocks, num_rows), expected)
 
 
 @any_bits
@@ -115,7 +109,7 @@ def test_slices_are_the_whole_without_a_library(type_, monkeypatch):
     monkeypatch.setattr(_gguf_blocks, "available", lambda: False)
     blocks = random_blocks(type_, 40, 2)
     actual = in_slices(type_, blocks, 16)
-    assert_same(actual, repack(blocks, type_))
+    np.testing.assert_array_equal(actual, repack(blocks, type_))
 
 
 @needs_library
@@ -124,9 +118,9 @@ def test_slices_are_the_whole_without_a_library(type_, monkeypatch):
 def test_values_are_those_of_the_file(type_, num_rows):
     """Bit for bit what the gguf package makes of the same blocks."""
     blocks = finite_blocks(type_, num_rows, 3)
-    arrays = map(jnp.asarray, in_slices(type_, blocks, 16))
+    tiles = jnp.asarray(in_slices(type_, blocks, 16))
     weight = PackedWeight(
-        *arrays, PACKED_KINDS[type_], num_rows, num_columns(type_, blocks)
+        tiles, PACKED_KINDS[type_], num_rows, num_columns(type_, blocks)
     )
     actual = kernels.dequantize(weight)
     np.testing.assert_array_equal(actual, gguf.quants.dequantize(blocks, type_))
@@ -137,9 +131,9 @@ def test_values_are_those_of_the_file(type_, num_rows):
 def test_unknown_types_are_refused(type_number):
     kind = PACKED_KINDS[Type.Q4_K]
     blocks = np.zeros((16, 144), np.uint8)
-    out = Packed(*(np.zeros(s, np.uint8) for s in packed_shapes(kind, 16, 256)))
+    out = np.zeros(packed_shape(kind, 16, 256), np.uint8)
     with pytest.raises(ValueError, match=f"type {type_number} cannot be packed"):
-        kernels.repack_tiles(type_number, kind, blocks, range(1), out)
+        kernels.repack_tiles(type_number, kind, blocks, 256, range(1), out)
 
 
 @needs_library
@@ -149,5 +143,5 @@ def test_rows_of_another_length_are_refused():
     out = empty(type_, blocks)
     with pytest.raises(ValueError, match="135 bytes do not hold 128 columns"):
         kernels.repack_tiles(
-            type_.value, PACKED_KINDS[type_], blocks[:, 1:].copy(), range(1), out
+            type_.value, PACKED_KINDS[type_], blocks[:, 1:].copy(), 128, range(1), out
         )

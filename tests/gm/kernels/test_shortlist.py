@@ -24,15 +24,15 @@ def make_weight(num_rows: int, num_columns: int, kind=KIND, seed=0):
     else:
         scales, supers = rng.normal(size=(num_rows, groups)).astype(np.float16), None
     packed = kernels.pack(kind, q, scales, supers)
-    return kernels.PackedWeight(*map(jnp.asarray, packed), kind, num_rows, num_columns)
+    return kernels.PackedWeight(jnp.asarray(packed), kind, num_rows, num_columns)
 
 
 def make_screen(weight):
     if not kernels.available():
-        shapes = [(*weight.scales.shape[:2], n) for n in (256, 32)]
-        return kernels.Screen(*(jnp.zeros(shape, jnp.uint8) for shape in shapes))
-    arrays = kernels.Packed(*map(np.asarray, weight.arrays))
-    return kernels.make_screen(kernels.make_outline(arrays, weight.kind))
+        shape = kernels.outline_shape(weight.num_rows, weight.num_columns)
+        return jnp.zeros(shape, jnp.uint8)
+    tiles = np.asarray(weight.tiles)
+    return jnp.asarray(kernels.make_outline(tiles, weight.kind, weight.num_columns))
 
 
 def search(x, weight, *, may_come=None, wanted=1, capacity=32, softcap=None):
@@ -129,9 +129,9 @@ def test_the_bounds_hold_for_many_random_directions():
     screen = make_screen(weight)
     allowed = jnp.asarray(math.pack_bits(np.ones([8, 4096], bool)))
     search_once = jax.jit(
-        lambda x, *arrays: kernels.shortlist(
+        lambda x, tiles: kernels.shortlist(
             x,
-            kernels.PackedWeight(*arrays, *weight[3:]),
+            weight._replace(tiles=tiles),
             screen,
             allowed=allowed,
             wanted=jnp.ones([8], jnp.int32),
@@ -141,7 +141,7 @@ def test_the_bounds_hold_for_many_random_directions():
     for seed in range(60):
         x = activations(8, 160, seed)
         full = np.asarray(kernels.quantized_matmul(x, weight)[0])
-        found = search_once(x, *weight.arrays)
+        found = search_once(x, weight.tiles)
         best = np.asarray(found.ids)[
             np.arange(8), np.argmax(np.asarray(found.outputs), axis=1)
         ]
@@ -153,7 +153,7 @@ def test_equal_rows_come_in_the_order_of_their_ids():
     """More of them than there is room for: the first are kept."""
     q = np.full((200, 32), 130, np.uint8)
     packed = kernels.pack(KIND, q, np.ones((200, 1), np.float16))
-    weight = kernels.PackedWeight(*map(jnp.asarray, packed), KIND, 200, 32)
+    weight = kernels.PackedWeight(jnp.asarray(packed), KIND, 200, 32)
     ids, _ = search(jnp.ones([1, 32]), weight, capacity=4)
     assert ids[0].tolist() == [0, 1, 2, 3]
 

@@ -97,12 +97,14 @@ def test_a_constraint_goes_with_other_options(sampler):
 
 @pytest.mark.slow
 def test_nothing_compiles_anew(sampler):
-    from gemma.gm.text._decode import decode_steps
+    from gemma.gm.text._decode import choose_tokens, take_tokens
 
-    sampler.generate(PROMPT, max_new_tokens=3)
-    compiled = decode_steps._cache_size()
-    sampler.generate(PROMPT, schema={"type": "integer"}, max_new_tokens=9)
-    assert decode_steps._cache_size() == compiled
+    def answer(schema, **options):
+        sampler.generate(PROMPT, schema=schema, max_new_tokens=9, **options)
+        return [take_tokens._cache_size(), choose_tokens._cache_size()]
+
+    compiled = answer({"type": "integer"})
+    assert answer({"type": "boolean"}, sampling=Sampling(temperature=1.0)) == compiled
 
 
 @pytest.mark.parametrize(
