@@ -81,8 +81,7 @@ class Checkpoint:
           CheckpointError: A tensor is missing, unknown or of the wrong shape.
           ValueError: Weights cannot be held as `dtype`.
         """
-        specs: dict[str, ParamSpec] = flatten(self.model.specs())
-        _check(self, specs)
+        self.check()
         structs = flatten(self.param_structs(dtype))
         total = sum(_num_bytes(struct) for struct in structs.values())
         params, waiting, put, done = {}, {}, 0, 0
@@ -96,6 +95,23 @@ class Checkpoint:
             if progress is not None:
                 progress(done, total)
         return unflatten(params)
+
+    def read_weight(self, ours: str, dtype: DType) -> np.ndarray:
+        """Returns one weight, unpacked, in memory of the host.
+
+        Args:
+          ours: Our name of it, such as "layer_0/attn/q".
+          dtype: A float dtype.
+        """
+        shape = flatten(self.model.specs())[ours].shape
+        struct = jax.ShapeDtypeStruct(shape, dtype)
+        weight = _read_weight(self.tensors, self.names[ours], struct)
+        assert isinstance(weight, np.ndarray)
+        return weight
+
+    def check(self) -> None:
+        """Raises CheckpointError if the tensors are not exactly those of the config."""
+        _check(self, flatten(self.model.specs()))
 
     def param_structs(self, dtype: DType | None = None) -> Params:
         """Returns what `read_params` would, as shapes: for tracing without weights."""
