@@ -1,6 +1,6 @@
 """The rooms of the house, each imported when it is first named.
 
-math · kernels · weights · peft · vision · nn · ckpts · text · dialog · tools · hub
+math · losses · kernels · weights · peft · vision · nn · ckpts · text · dialog · tools · hub
 """
 
 import importlib
@@ -11,6 +11,7 @@ _ROOMS = (
     "dialog",
     "hub",
     "kernels",
+    "losses",
     "math",
     "nn",
     "peft",

@@ -14,6 +14,11 @@ from gemma.gm.nn._catalog import (
     Gemma3_27B,
     Gemma3_270M,
 )
+from gemma.gm.nn._classifier import (
+    Classified,
+    SequenceClassifier,
+    TokenClassifier,
+)
 from gemma.gm.nn._config import (
     AttentionType,
     LayerConfig,
@@ -29,6 +34,7 @@ from gemma.gm.nn._transformer import Output, Transformer
 __all__ = [
     "CATALOG",
     "AttentionType",
+    "Classified",
     "Gemma1_2B",
     "Gemma1_7B",
     "Gemma2_2B",
@@ -42,6 +48,8 @@ __all__ = [
     "LayerConfig",
     "Output",
     "RopeConfig",
+    "SequenceClassifier",
+    "TokenClassifier",
     "Transformer",
     "TransformerConfig",
     "can_rewind",
