@@ -1,0 +1,80 @@
+"""Rows of ids of one length: filled up, or cut."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Side: TypeAlias = Literal["left", "right"]
+Rows: TypeAlias = Mapping[str, Sequence[Sequence[int]]]
+
+_PADDINGS = (False, True, None, "longest", "max_length", "do_not_pad")
+_TRUNCATIONS = (False, True, None, "longest_first", "only_first", "do_not_truncate")
+
+
+@dataclass(frozen=True, slots=True)
+class Padding:
+    """How rows are filled up, as transformers' arguments say.
+
+    Attributes:
+      padding: True or "longest", "max_length", or False for not at all.
+      max_length: The length of "max_length".
+      multiple: The length becomes a multiple of it.
+      side: Where padding goes.
+    """
+
+    padding: bool | str | None
+    max_length: int | None
+    multiple: int | None
+    side: str
+
+    def __post_init__(self) -> None:
+        if self.side not in ("left", "right"):
+            raise ValueError(
+                f"padding_side is {self.side!r}; it must be 'left' or 'right'."
+            )
+        if self.padding not in _PADDINGS:
+            raise ValueError(
+                f"padding is {self.padding!r}; it must be True, False, 'longest' or "
+                "'max_length'."
+            )
+        if self.padding == "max_length" and self.max_length is None:
+            raise ValueError("padding='max_length' needs a max_length.")
+
+    def apply(self, rows: Rows, *, pad_id: int) -> dict[str, list[list[int]]]:
+        """Returns rows filled up, and "attention_mask": which tokens are real.
+
+        Args:
+          rows: "input_ids", and what goes with them.
+          pad_id: The token of padding.
+        """
+        lengths = [len(row) for row in rows["input_ids"]]
+        length = self._length(lengths)
+        fills = {"input_ids": pad_id, "special_tokens_mask": 1}
+        full: Rows = {**rows, "attention_mask": [[1] * n for n in lengths]}
+
+        def filled(name: str, row: Sequence[int]) -> list[int]:
+            added = [fills.get(name, 0)] * max(length - len(row), 0)
+            return [*added, *row] if self.side == "left" else [*row, *added]
+
+        return {name: [filled(name, row) for row in full[name]] for name in full}
+
+    def _length(self, lengths: Sequence[int]) -> int:
+        if self.padding in (False, None, "do_not_pad"):
+            return 0
+        length = max(lengths, default=0)
+        if self.padding == "max_length":
+            assert self.max_length is not None
+            length = self.max_length
+        step = self.multiple or 1
+        return -(-length // step) * step
+
+
+def length_to_cut(truncation: bool | str | None, max_length: int | None) -> int | None:
+    """Returns how many tokens a row may have; None for any number."""
+    if truncation not in _TRUNCATIONS:
+        raise ValueError(f"truncation is {truncation!r}; it must be True or False.")
+    if truncation in (False, None, "do_not_truncate"):
+        return None
+    if max_length is None:
+        raise ValueError("truncation=True needs a max_length.")
+    return max_length

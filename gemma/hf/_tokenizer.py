@@ -1,0 +1,391 @@
+"""`GemmaTokenizer` as transformers has it, over `gm.text.Tokenizer`."""
+
+import functools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gemma.gm import hub
+from gemma.gm.text import Tokenizer
+from gemma.hf._batch_encoding import BatchEncoding, as_arrays
+from gemma.hf._chat_template import refuse_other_templates, write_conversations
+from gemma.hf._padding import Padding, Side, length_to_cut
+from gemma.hf._special_tokens import SpecialTokens
+
+# What tokenizer_config.json may say that changes ids.
+_SETTINGS = ("add_bos_token", "add_eos_token", "padding_side", "truncation_side")
+
+
+class GemmaTokenizer(SpecialTokens):
+    """Text to ids and back, with the calls of transformers.
+
+    Attributes:
+      tokenizer: The `gm.text.Tokenizer` that does the work.
+      add_bos_token: Whether texts begin with `<bos>`.
+      add_eos_token: Whether texts end with `<eos>`.
+      padding_side: "left" or "right".
+      truncation_side: Which end of a text that is too long goes.
+    """
+
+    model_input_names = ("input_ids", "attention_mask")
+
+    def __init__(
+        self,
+        vocab_file: str | Path | None = None,
+        tokenizer_file: str | Path | None = None,
+        *,
+        add_bos_token: bool = True,
+        add_eos_token: bool = False,
+        padding_side: Side = "left",
+        truncation_side: Side = "right",
+    ):
+        """Reads a tokenizer.
+
+        Args:
+          vocab_file: A tokenizer.model.
+          tokenizer_file: A tokenizer.json; comes first.
+          add_bos_token: See the attributes.
+          add_eos_token: See the attributes.
+          padding_side: See the attributes.
+          truncation_side: See the attributes.
+        """
+        path = tokenizer_file or vocab_file
+        if path is None:
+            raise ValueError(
+                "Pass vocab_file= or tokenizer_file=, or use from_pretrained."
+            )
+        super().__init__(Tokenizer.from_path(path))
+        self.add_bos_token, self.add_eos_token = add_bos_token, add_eos_token
+        self.padding_side, self.truncation_side = padding_side, truncation_side
+        self.name_or_path = str(path)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        **settings: Any,
+    ) -> "GemmaTokenizer":
+        """Returns the tokenizer of a checkpoint.
+
+        Args:
+          pretrained_model_name_or_path: See `gm.hub.resolve`.
+          revision: A branch or commit on Hugging Face.
+          **settings: Arguments of the class, instead of what the checkpoint says;
+            `use_fast` and `legacy` of transformers, which change nothing here.
+        """
+        name = str(pretrained_model_name_or_path)
+        path = hub.resolve(name if revision is None else f"{name}@{revision}")
+        for name in ("use_fast", "legacy"):
+            settings.pop(name, None)
+        stated = _read_config(path)
+        known = {n: stated[n] for n in _SETTINGS if stated.get(n) is not None}
+        tokenizer = cls(tokenizer_file=path, **{**known, **settings})
+        tokenizer.set_special_tokens(stated)
+        return tokenizer
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name_or_path!r}, vocab_size={len(self)})"
+
+    def __len__(self) -> int:
+        return self.tokenizer.vocab_size
+
+    @property
+    def vocab_size(self) -> int:
+        """How many ids there are."""
+        return len(self)
+
+    @property
+    def is_fast(self) -> bool:
+        """True: there is one tokenizer only."""
+        return True
+
+    def get_vocab(self) -> dict[str, int]:
+        """Returns the id of each piece."""
+        return {piece: i for i, piece in enumerate(self.tokenizer.vocabulary.pieces)}
+
+    def __call__(
+        self,
+        text: str | Sequence[str],
+        text_pair: str | Sequence[str] | None = None,
+        *,
+        add_special_tokens: bool = True,
+        padding: bool | str | None = False,
+        truncation: bool | str | None = False,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        padding_side: Side | None = None,
+        return_tensors: str | None = None,
+        return_token_type_ids: bool = False,
+        return_attention_mask: bool = True,
+        return_special_tokens_mask: bool = False,
+        **unknown: Any,
+    ) -> BatchEncoding:
+        """Returns the ids of a text or of several, as transformers does.
+
+        Args:
+          text: A text, or a list of them.
+          text_pair: A second text for each.
+          add_special_tokens: Whether to add `<bos>` and `<eos>` as set.
+          padding: True or "longest"; "max_length" to fill up to `max_length`.
+          truncation: Whether to cut what is longer than `max_length`.
+          max_length: Tokens, the special ones counted.
+          pad_to_multiple_of: Padded rows get such a length.
+          padding_side: Instead of the tokenizer's.
+          return_tensors: "np", "jax" or "pt"; None for lists.
+          return_token_type_ids: Also return 0 for the first text and 1 for the second.
+          return_attention_mask: Also return 0 for padding and 1 for the rest.
+          return_special_tokens_mask: Also return 1 for what was added.
+          **unknown: Refused.
+
+        Raises:
+          ValueError: The arguments do not go together.
+          TypeError: An argument of transformers that has no equal here.
+        """
+        _refuse(unknown)
+        single = isinstance(text, str)
+        texts, pairs = _as_lists(text, text_pair)
+        cut = length_to_cut(truncation, max_length)
+        rows = [
+            self._encode_row(first, second, add_special_tokens, cut)
+            for first, second in zip(texts, pairs, strict=True)
+        ]
+        names = "input_ids", "token_type_ids", "special_tokens_mask"
+        encoded = {name: [row[i] for row in rows] for i, name in enumerate(names)}
+        side = padding_side or self.padding_side
+        fill = Padding(padding, max_length, pad_to_multiple_of, side)
+        padded = fill.apply(encoded, pad_id=self.pad_token_id)
+        asked = {
+            "token_type_ids": return_token_type_ids,
+            "attention_mask": return_attention_mask,
+            "special_tokens_mask": return_special_tokens_mask,
+        }
+        wanted = {n: rows for n, rows in padded.items() if asked.get(n, True)}
+        if single and return_tensors is None:
+            return BatchEncoding({name: rows[0] for name, rows in wanted.items()})
+        return as_arrays(wanted, return_tensors)
+
+    def encode(
+        self, text: str, text_pair: str | None = None, **options: Any
+    ) -> list[int] | Any:
+        """Returns the ids alone; see `__call__`."""
+        return self(text, text_pair, **options)["input_ids"]
+
+    def tokenize(self, text: str, *, add_special_tokens: bool = False) -> list[str]:
+        """Returns the pieces of a text."""
+        ids = self.encode(text, add_special_tokens=add_special_tokens)
+        return [self.tokenizer.piece(token_id) for token_id in ids]
+
+    def decode(
+        self,
+        token_ids: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+    ) -> str | list[str]:
+        """Returns the text of ids, or of each row of them."""
+        _refuse_cleaning(clean_up_tokenization_spaces)
+        if _are_rows(token_ids):
+            return self.batch_decode(token_ids, skip_special_tokens)
+        ids = np.asarray(token_ids, np.int64)
+        return self.tokenizer.decode(ids, skip_control_tokens=skip_special_tokens)
+
+    def batch_decode(
+        self,
+        sequences: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+    ) -> list[str]:
+        """Returns the text of each row of ids."""
+        _refuse_cleaning(clean_up_tokenization_spaces)
+        return [
+            self.tokenizer.decode(
+                np.asarray(row, np.int64), skip_control_tokens=skip_special_tokens
+            )
+            for row in sequences
+        ]
+
+    def convert_ids_to_tokens(
+        self, ids: int | Iterable[int], skip_special_tokens: bool = False
+    ) -> str | list[str]:
+        """Returns the piece of an id, or of each of several."""
+        if isinstance(ids, int):
+            return self.tokenizer.piece(ids)
+        kept = map(int, ids)
+        if skip_special_tokens:
+            kept = (i for i in kept if not self.tokenizer.is_control(i))
+        return [self.tokenizer.piece(i) for i in kept]
+
+    def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
+        """Returns the id of a piece, or of each of several; `<unk>` where there is none."""
+        if isinstance(tokens, str):
+            return self._vocab.get(tokens, self.tokenizer.unk_id)
+        return [self._vocab.get(token, self.tokenizer.unk_id) for token in tokens]
+
+    def convert_tokens_to_string(self, tokens: Iterable[str]) -> str:
+        """Returns the text of pieces."""
+        return self.tokenizer.decode(self.convert_tokens_to_ids(tokens))
+
+    def pad(
+        self,
+        encoded_inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        padding: bool | str = True,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        padding_side: Side | None = None,
+        return_tensors: str | None = None,
+    ) -> BatchEncoding:
+        """Returns rows of ids filled up to one length; see `__call__`."""
+        if not isinstance(encoded_inputs, Mapping | BatchEncoding):
+            names = encoded_inputs[0]
+            encoded_inputs = {n: [row[n] for row in encoded_inputs] for n in names}
+        rows = {
+            name: [list(map(int, row)) for row in rows]
+            for name, rows in encoded_inputs.items()
+            if name != "attention_mask"
+        }
+        side = padding_side or self.padding_side
+        fill = Padding(padding, max_length, pad_to_multiple_of, side)
+        filled = fill.apply(rows, pad_id=self.pad_token_id)
+        return as_arrays(filled, return_tensors)
+
+    def apply_chat_template(
+        self,
+        conversation: Sequence[Mapping[str, Any]] | Sequence[Sequence[Mapping]],
+        *,
+        tokenize: bool = True,
+        add_generation_prompt: bool = False,
+        return_dict: bool = True,
+        **options: Any,
+    ) -> Any:
+        """Returns conversations as the family writes them.
+
+        Args:
+          conversation: Messages with "role" and "content", or a list of such lists.
+          tokenize: Return ids; if not, the text.
+          add_generation_prompt: Whether to open an answer.
+          return_dict: Return what `__call__` does; if not, the ids alone.
+          **options: See `__call__`.
+
+        Raises:
+          ValueError: The vocabulary has no turns, or the turns do not alternate.
+          TypeError: Another template was passed, or tools or documents were.
+        """
+        refuse_other_templates(options)
+        text = write_conversations(
+            self.tokenizer, conversation, add_generation_prompt=add_generation_prompt
+        )
+        if not tokenize:
+            return text
+        encoded = self(text, add_special_tokens=False, **options)
+        return encoded if return_dict else encoded["input_ids"]
+
+    def save_vocabulary(
+        self, save_directory: str | Path, filename_prefix: str | None = None
+    ) -> tuple[str]:
+        """Writes a tokenizer.model into a folder; returns its path."""
+        prefix = "" if filename_prefix is None else f"{filename_prefix}-"
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{prefix}tokenizer.model"
+        path.write_bytes(self.tokenizer.model_bytes())
+        return (str(path),)
+
+    def save_pretrained(self, save_directory: str | Path) -> tuple[str, ...]:
+        """Writes what `from_pretrained` reads; returns the paths."""
+        files = self.save_vocabulary(save_directory)
+        settings = {name: getattr(self, name) for name in _SETTINGS}
+        stated = {"tokenizer_class": "GemmaTokenizer"} | settings
+        path = Path(save_directory) / "tokenizer_config.json"
+        path.write_text(
+            json.dumps(stated | self.special_tokens_map, indent=2) + "\n",
+            encoding="utf-8",
+        )
+        return (*files, str(path))
+
+    @functools.cached_property
+    def _vocab(self) -> dict[str, int]:
+        return self.get_vocab()
+
+    def _encode_row(
+        self, text: str, pair: str | None, add_special_tokens: bool, cut: int | None
+    ) -> tuple[list[int], list[int], list[int]]:
+        parts = [self.tokenizer.encode(text)]
+        if pair is not None:
+            parts.append(self.tokenizer.encode(pair))
+        if cut is not None:
+            if add_special_tokens:
+                cut -= self.num_special_tokens_to_add(pair is not None)
+            excess = sum(map(len, parts)) - cut
+            if excess > 0 and pair is not None:
+                raise ValueError(
+                    "Pairs of texts are not cut: shorten them, or pass truncation=False."
+                )
+            if excess > 0:
+                from_left = self.truncation_side == "left"
+                parts[0] = parts[0][excess:] if from_left else parts[0][: max(cut, 0)]
+        return self._join(parts, add_special_tokens)
+
+
+GemmaTokenizerFast = GemmaTokenizer
+
+
+class AutoTokenizer:
+    """Finds the tokenizer of a checkpoint: always a `GemmaTokenizer`."""
+
+    def __init__(self) -> None:
+        raise TypeError("AutoTokenizer is not made: use AutoTokenizer.from_pretrained.")
+
+    from_pretrained = GemmaTokenizer.from_pretrained
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    folder = path if path.is_dir() else path.parent
+    try:
+        text = (folder / "tokenizer_config.json").read_text(encoding="utf-8")
+        return json.loads(text)
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise ValueError(f"{folder / 'tokenizer_config.json'}: {error}") from None
+
+
+def _as_lists(
+    text: str | Sequence[str], pair: str | Sequence[str] | None
+) -> tuple[list[str], list[str | None]]:
+    texts = [text] if isinstance(text, str) else list(text)
+    pairs: list[str | None] = [None] * len(texts)
+    if pair is not None:
+        pairs = [pair] if isinstance(pair, str) else list(pair)
+    if len(texts) != len(pairs):
+        raise ValueError(f"There are {len(texts)} texts and {len(pairs)} second texts.")
+    for one in texts:
+        if not isinstance(one, str):
+            raise TypeError(f"A text is a {type(one).__name__}; it must be a str.")
+    return texts, pairs
+
+
+def _are_rows(ids: Any) -> bool:
+    """Returns whether ids are several rows, of perhaps different lengths."""
+    if isinstance(ids, int) or getattr(ids, "ndim", 1) == 0:
+        return False
+    return len(ids) > 0 and np.ndim(ids[0]) > 0
+
+
+def _refuse(unknown: Mapping[str, Any]) -> None:
+    if unknown:
+        raise TypeError(
+            f"{next(iter(unknown))!r} has no equal here; gm.text.Tokenizer is what the "
+            "tokenizer is made of."
+        )
+
+
+def _refuse_cleaning(clean_up_tokenization_spaces: bool | None) -> None:
+    if clean_up_tokenization_spaces:
+        raise ValueError(
+            "clean_up_tokenization_spaces=True would change texts that Gemma's tokenizer "
+            "can tell apart; pass False."
+        )
