@@ -322,13 +322,18 @@ def _build_processor(vocabulary: Vocabulary) -> SentencePieceProcessor:
 
 
 def _trainer_spec(vocabulary: Vocabulary) -> dict[str, object]:
+    ids = {
+        "unk": vocabulary.unk_id,
+        "bos": vocabulary.bos_id,
+        "eos": vocabulary.eos_id,
+        "pad": vocabulary.pad_id,
+    }
     return {
         "model_type": "BPE",
         "byte_fallback": True,
-        "unk_id": vocabulary.unk_id,
-        "bos_id": vocabulary.bos_id,
-        "eos_id": vocabulary.eos_id,
-        "pad_id": vocabulary.pad_id,
+        **{f"{part}_id": token_id for part, token_id in ids.items()},
+        # Programs ask sentencepiece, which looks for names and not for ids.
+        **{f"{part}_piece": vocabulary.pieces[i] for part, i in ids.items() if i >= 0},
     }
 
 

@@ -136,9 +136,11 @@ def _tokenizer_file(path: Path) -> Path:
         raise FileNotFoundError(f"No tokenizer at {path}: there is no such file.")
     if not path.is_dir():
         return path
-    for name in ("tokenizer.json", "tokenizer.model"):
-        if (path / name).is_file():
-            return path / name
+    folders = [path, *_folders_of_archives(path)]
+    for folder in folders:
+        for name in ("tokenizer.json", "tokenizer.model"):
+            if (folder / name).is_file():
+                return folder / name
     ggufs = sorted(path.glob("*.gguf"))
     if len(ggufs) == 1:
         return ggufs[0]
@@ -146,6 +148,12 @@ def _tokenizer_file(path: Path) -> Path:
         f"No tokenizer in {path}: looked for tokenizer.json, tokenizer.model and a "
         f"single .gguf file, and found {len(ggufs)} .gguf files."
     )
+
+
+def _folders_of_archives(path: Path) -> list[Path]:
+    """Returns where DeepMind's archives have the tokenizer: beside Orbax's directory."""
+    marks = "_METADATA", "manifest.ocdbt", "checkpoint"
+    return [path.parent] if any((path / mark).exists() for mark in marks) else []
 
 
 def from_model_file(path: str | Path) -> Vocabulary:

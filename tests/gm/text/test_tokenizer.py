@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sentencepiece import SentencePieceProcessor
 
 from gemma.gm.text import Tokenizer
 
@@ -282,6 +283,14 @@ def test_written_as_a_model_and_read_is_identity(source, tmp_path):
     (tmp_path / "tokenizer.model").write_bytes(tokenizer.model_bytes())
     found = Tokenizer.from_path(tmp_path / "tokenizer.model")
     assert found.vocabulary == tokenizer.vocabulary
+
+
+def test_sentencepiece_finds_the_special_tokens_of_what_is_written():
+    """It looks for names, whatever ids the file states."""
+    processor = SentencePieceProcessor(model_proto=TINY.model_bytes())
+    found = processor.bos_id(), processor.eos_id(), processor.pad_id()
+    assert found == (TINY.bos_id, TINY.eos_id, TINY.pad_id)
+    assert processor.unk_id() == TINY.unk_id
 
 
 @pytest.mark.slow

@@ -181,6 +181,16 @@ def test_directory_with_a_model_alone(tmp_path, vocabulary):
     assert read_vocabulary(tmp_path) == vocabulary
 
 
+def test_orbax_has_the_tokenizer_beside_it(tmp_path, vocabulary):
+    """As in the archives of Kaggle: 2b-it/_METADATA, tokenizer.model."""
+    (tmp_path / "tokenizer.model").write_bytes(MODEL.read_bytes())
+    (tmp_path / "2b-it").mkdir()
+    with pytest.raises(FileNotFoundError, match="No tokenizer in"):
+        read_vocabulary(tmp_path / "2b-it")
+    (tmp_path / "2b-it" / "_METADATA").touch()
+    assert read_vocabulary(tmp_path / "2b-it") == vocabulary
+
+
 def test_directory_with_one_gguf_file(tmp_path, vocabulary):
     write_gguf(tmp_path / "tiny.gguf", gguf_metadata(vocabulary))
     assert_same_tokens(read_vocabulary(tmp_path), vocabulary)
