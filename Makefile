@@ -44,6 +44,7 @@ bench: $(VENV)/ready $(PARITY)/ready $(LLAMA)/ready
 	$(BIN)/python benchmarks/compare.py --rounds $(ROUNDS) \
 	  --torch-python $(PARITY)/bin/python --llama-python $(LLAMA)/bin/python
 	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/chat.py
 
 quality: $(VENV)/ready $(LLAMA)/ready
 	$(BIN)/python benchmarks/quality.py --llama-python $(LLAMA)/bin/python --tokens $(TOKENS)
@@ -69,14 +70,14 @@ format: $(VENV)/ready
 $(VENV)/ready: pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[demo,hub,constrained,mcp,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[demo,hub,constrained,mcp,orbax,dev]'
 	touch $@
 
 $(PARITY)/ready: pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv $(PARITY)
 	$(PARITY)/bin/python -m pip install --quiet --upgrade pip
 	$(PARITY)/bin/python -m pip install --quiet $(PEERS)
-	$(PARITY)/bin/python -m pip install --quiet --editable '.[demo,hub,constrained,mcp,dev]'
+	$(PARITY)/bin/python -m pip install --quiet --editable '.[demo,hub,constrained,mcp,orbax,dev]'
 	touch $@
 
 # Compiled here, for this machine's instructions: the wheels of others would be slower.

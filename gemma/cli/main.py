@@ -13,6 +13,7 @@ import typer
 from gemma import __version__
 from gemma.cli.bench import bench
 from gemma.cli.chat import chat
+from gemma.cli.convert import convert
 from gemma.cli.describe import describe
 from gemma.cli.errors import CommandError, is_debugging, report, say
 from gemma.cli.generate import generate
@@ -25,7 +26,7 @@ _UsageError = typer.BadParameter.__mro__[1]
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
 )
-for command in (generate, chat, tokens, describe, quantize, bench):
+for command in (generate, chat, tokens, describe, convert, quantize, bench):
     app.command()(command)
 
 

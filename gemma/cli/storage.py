@@ -1,5 +1,6 @@
 """What a checkpoint takes on disk, in numbers and in words."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -8,19 +9,31 @@ if TYPE_CHECKING:
 
 def storage_of(checkpoint: "Checkpoint") -> dict[str, Any]:
     """Returns the bytes of the files that hold the weights, and their format."""
-    from gemma.gm.ckpts import GgufFile
+    return {
+        "bytes": sum(map(_num_bytes, checkpoint.tensors.files)),
+        "format": _format_of(checkpoint),
+    }
 
-    tensors = checkpoint.tensors
+
+def _num_bytes(path: Path) -> int:
+    """Returns the bytes of a file, or of all in a directory."""
+    files = [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files or [path])
+
+
+def _format_of(checkpoint: "Checkpoint") -> str:
+    from gemma.gm.ckpts import GgufFile, open_checkpoint
+
+    # The eyes of a GGUF file stand apart.
+    tensors = open_checkpoint(checkpoint.path, text_only=True).tensors
     if isinstance(tensors, GgufFile):
         name, types = "GGUF", {tensor.block.name for tensor in tensors.tensors.values()}
     else:
+        is_safetensors = any(file.suffix == ".safetensors" for file in tensors.files)
+        name = "safetensors" if is_safetensors else "Orbax"
         kinds = {tensors.packed_kind(name) for name in tensors.shapes}
-        name, types = "safetensors", {f"{kind.bits} bits" for kind in kinds if kind}
-    layout = f"{name} ({', '.join(sorted(types))})" if types else name
-    return {
-        "bytes": sum(file.stat().st_size for file in tensors.files),
-        "format": layout,
-    }
+        types = {f"{kind.bits} bits" for kind in kinds if kind}
+    return f"{name} ({', '.join(sorted(types))})" if types else name
 
 
 def storage_words(storage: dict[str, Any], num_params: int) -> str:

@@ -46,3 +46,26 @@ def test_saved_twice_is_the_same(tiny_model, tmp_path):
     for name in names:
         first = (tmp_path / "a" / name).read_bytes()
         assert (tmp_path / "b" / name).read_bytes() == first
+
+
+@pytest.mark.parametrize("max_shard_bytes", [10**9, 20_000], ids=["single", "sharded"])
+def test_saved_weight_by_weight_is_saved_whole(tiny, max_shard_bytes, tmp_path):
+    """The same files, without the params ever being in memory."""
+    options = {"dtype": jnp.float32, "max_shard_bytes": max_shard_bytes}
+    gm.ckpts.save_model(tmp_path / "a", tiny.model, tiny.params, **options)
+    checkpoint = gm.ckpts.open_checkpoint(tmp_path / "a")
+
+    def read(ours):
+        return checkpoint.read_weight(ours, np.float32)
+
+    gm.ckpts.save_weights(tmp_path / "b", tiny.model, read, **options)
+    for file in (tmp_path / "a").iterdir():
+        assert (tmp_path / "b" / file.name).read_bytes() == file.read_bytes()
+
+
+@pytest.mark.parametrize("dtype", ["int8", "as-stored"])
+def test_weights_that_are_read_one_by_one_are_not_packed(tiny_model, dtype, tmp_path):
+    model = tiny_model("gemma3_mqa").model
+    with pytest.raises(ValueError, match="pass a float dtype"):
+        gm.ckpts.save_weights(tmp_path / "m", model, np.zeros, dtype=dtype)
+    assert not (tmp_path / "m").exists()

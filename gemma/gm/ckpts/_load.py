@@ -23,6 +23,7 @@ from gemma.gm.ckpts._names_huggingface import (
     names_huggingface,
 )
 from gemma.gm.ckpts._names_vision import vision_from_metadata, vision_names_gguf
+from gemma.gm.ckpts._orbax import OrbaxTensors, find_orbax
 from gemma.gm.ckpts._quantization_config import packed_from_json
 from gemma.gm.ckpts._safetensors import SafetensorsFolder
 from gemma.gm.ckpts._tensors import TensorReader
@@ -85,7 +86,10 @@ class Checkpoint:
         structs = flatten(self.param_structs(dtype))
         total = sum(_num_bytes(struct) for struct in structs.values())
         params, waiting, put, done = {}, {}, 0, 0
-        for ours, struct in structs.items():
+        # In the order of the names: several of ours may lie in one array of the file.
+        place = {ours: i for i, ours in enumerate(self.names)}
+        for ours in sorted(structs, key=place.__getitem__):
+            struct = structs[ours]
             waiting[ours] = _read_weight(self.tensors, self.names[ours], struct)
             done += _num_bytes(struct)
             if done - put >= _PUT_BYTES or done == total:
@@ -94,7 +98,7 @@ class Checkpoint:
                 waiting, put = {}, done
             if progress is not None:
                 progress(done, total)
-        return unflatten(params)
+        return unflatten({ours: params[ours] for ours in structs})
 
     def read_weight(self, ours: str, dtype: DType) -> np.ndarray:
         """Returns one weight, unpacked, in memory of the host.
@@ -149,12 +153,13 @@ class Checkpoint:
 def open_checkpoint(
     path: Path | str | GgufFile, *, text_only: bool = False
 ) -> Checkpoint:
-    """Opens a Hugging Face folder or a GGUF file.
+    """Opens a Hugging Face folder, a GGUF file or a directory of Orbax.
 
     Args:
       path: A folder with config.json and .safetensors files, a folder with one .gguf
         file, or a .gguf file, which may already be open. The eyes of a GGUF model are
-        looked for beside it, in an mmproj file.
+        looked for beside it, in an mmproj file. Or one of DeepMind's checkpoints: a
+        directory that Orbax wrote, or the state of a training with it in `default/`.
       text_only: Leave the eyes of a model out.
 
     Raises:
@@ -168,6 +173,9 @@ def open_checkpoint(
         raise FileNotFoundError(f"There is no checkpoint at {path}.")
     if gguf := find_gguf(path):
         return _open_gguf(GgufFile(gguf), text_only)
+    if arrays := find_orbax(path):
+        tensors = OrbaxTensors(arrays, text_only=text_only)
+        return Checkpoint(path, tensors.config, tensors, tensors.names)
     folder = path.parent if path.suffix == ".safetensors" else path
     if (folder / "config.json").exists():
         return _open_huggingface(folder, text_only)
@@ -221,7 +229,7 @@ def load_model(
     """Returns the model of a checkpoint and its params.
 
     Args:
-      path: A Hugging Face folder or a GGUF file.
+      path: A Hugging Face folder, a GGUF file or a directory of Orbax.
       dtype: Dtype of the weights; see `Checkpoint.read_params`.
       progress: Called with the bytes of weights made so far and in all.
 

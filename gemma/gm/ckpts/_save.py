@@ -1,9 +1,8 @@
 """A model and its params become a checkpoint on disk."""
 
 import json
-import os
+import math
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -13,9 +12,11 @@ import jax
 import numpy as np
 
 from gemma.gm.ckpts._load import AS_STORED, is_float
+from gemma.gm.ckpts._names import Entry
 from gemma.gm.ckpts._names_huggingface import config_to_json, names_huggingface
 from gemma.gm.ckpts._quantization_config import PackedTensor, packed_to_json
 from gemma.gm.ckpts._safetensors import write_safetensors
+from gemma.gm.ckpts._whole_folder import whole_folder
 from gemma.gm.nn import Transformer
 from gemma.gm.typing import DType, Params
 from gemma.gm.weights import QuantizedArray, flatten
@@ -30,6 +31,7 @@ _TOKENIZER_FILES = (
     "chat_template.jinja",
     "generation_config.json",
 )
+MAX_SHARD_BYTES = 5_000_000_000
 
 
 def save_model(
@@ -38,7 +40,7 @@ def save_model(
     params: Params,
     *,
     dtype: DType | None = None,
-    max_shard_bytes: int = 5_000_000_000,
+    max_shard_bytes: int = MAX_SHARD_BYTES,
     files: Mapping[str, bytes] = MappingProxyType({}),
 ) -> None:
     """Writes a Hugging Face folder, which `load_model` can read.
@@ -61,58 +63,12 @@ def save_model(
       FileExistsError: There is something at the path.
       ValueError: Weights cannot be written as `dtype`.
     """
-    path = Path(path)
-    if path.exists():
-        raise FileExistsError(f"{path} exists. Choose another name or remove it.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
-        _fill(unfinished, model, params, dtype, max_shard_bytes)
-        for name, content in files.items():
-            (unfinished / name).write_bytes(content)
-        unfinished.chmod(0o777 & ~_umask())  # mkdtemp makes folders private
-        os.replace(unfinished, path)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
-
-
-class _Tensor(NamedTuple):
-    """One tensor to write."""
-
-    weight: jax.Array | QuantizedArray | np.ndarray
-    dtype: np.dtype
-    lay: Callable[[np.ndarray], np.ndarray]  # as it lies in the file
-
-    @property
-    def num_bytes(self) -> int:
-        """Bytes in the file."""
-        return self.weight.size * self.dtype.itemsize
-
-    def read(self) -> np.ndarray:
-        """Returns what the file gets; made when its turn comes."""
-        weight = self.weight
-        plain = weight.dequantize() if isinstance(weight, QuantizedArray) else weight
-        return self.lay(np.asarray(plain).astype(self.dtype, copy=False))
-
-
-def _fill(
-    folder: Path,
-    model: Transformer,
-    params: Params,
-    dtype: DType | None,
-    max_shard_bytes: int,
-) -> None:
     weights = flatten(params)
     keep = isinstance(dtype, str) and dtype == AS_STORED
     if keep or dtype is None:
         # Packed weights have none that config.json could state; norms are never packed.
         dtype = weights["final_norm" if keep else "embedder/input_embedding"].dtype
-    if not is_float(dtype):
-        raise ValueError(
-            f"Weights cannot be written as {dtype!r}: pass a float dtype; or pack them "
-            f"with gm.peft.quantize and pass {AS_STORED!r}."
-        )
+    _check_dtype(dtype)
     tensors: dict[str, _Tensor] = {}
     packed: dict[str, PackedTensor] = {}
     for ours, entry in names_huggingface(model.config, present=()).items():
@@ -120,19 +76,104 @@ def _fill(
         if keep and isinstance(weight, QuantizedArray):
             shape = entry.their_shape(weight.shape)
             packed[entry.name] = PackedTensor(weight.kind, (shape[0], shape[-1]))
-            tensors[entry.name] = _Tensor(weight.tiles, np.dtype(np.uint8), np.asarray)
+            tensors[entry.name] = _stored(weight)
         else:
             written = np.dtype(weight.dtype if keep else dtype)
-            tensors[entry.name] = _Tensor(weight, written, entry.to_theirs)
-    write_safetensors(
-        folder,
-        {name: tensor.num_bytes for name, tensor in tensors.items()},
-        lambda name: tensors[name].read(),
-        max_shard_bytes=max_shard_bytes,
-    )
-    config = config_to_json(model.config, np.dtype(dtype).name) | packed_to_json(packed)
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    _copy_tokenizer(model, folder)
+            tensors[entry.name] = _converted(weight, entry, written)
+    _write(path, model, tensors, dtype, packed, max_shard_bytes, files)
+
+
+def save_weights(
+    path: Path | str,
+    model: Transformer,
+    read: Callable[[str], np.ndarray],
+    *,
+    dtype: DType,
+    max_shard_bytes: int = MAX_SHARD_BYTES,
+    files: Mapping[str, bytes] = MappingProxyType({}),
+) -> None:
+    """Writes a Hugging Face folder of weights that need not be in memory.
+
+    See `save_model`. Memory holds what one file does.
+
+    Args:
+      path: The folder to make. It must not exist.
+      model: The model.
+      read: Returns one weight by our name, in our layout, such as
+        `Checkpoint.read_weight`.
+      dtype: Dtype to write.
+      max_shard_bytes: Largest size of one file.
+      files: What else to put into the folder, by name.
+
+    Raises:
+      FileExistsError: There is something at the path.
+      ValueError: Weights cannot be written as `dtype`.
+    """
+    _check_dtype(dtype)
+    specs, written = flatten(model.specs()), np.dtype(dtype)
+
+    def tensor(ours: str, entry: Entry) -> _Tensor:
+        num_bytes = math.prod(specs[ours].shape) * written.itemsize
+        return _Tensor(
+            num_bytes, lambda: entry.to_theirs(read(ours).astype(written, copy=False))
+        )
+
+    names = names_huggingface(model.config, present=())
+    tensors = {entry.name: tensor(ours, entry) for ours, entry in names.items()}
+    _write(path, model, tensors, dtype, {}, max_shard_bytes, files)
+
+
+class _Tensor(NamedTuple):
+    """One tensor to write; made when its turn comes."""
+
+    num_bytes: int
+    read: Callable[[], np.ndarray]
+
+
+def _stored(weight: QuantizedArray) -> _Tensor:
+    return _Tensor(weight.nbytes, lambda: np.asarray(weight.tiles))
+
+
+def _converted(
+    weight: jax.Array | QuantizedArray, entry: Entry, dtype: np.dtype
+) -> _Tensor:
+    def read() -> np.ndarray:
+        plain = weight.dequantize() if isinstance(weight, QuantizedArray) else weight
+        return entry.to_theirs(np.asarray(plain).astype(dtype, copy=False))
+
+    return _Tensor(weight.size * dtype.itemsize, read)
+
+
+def _check_dtype(dtype: DType) -> None:
+    if not is_float(dtype):
+        raise ValueError(
+            f"Weights cannot be written as {dtype!r}: pass a float dtype; or pack them "
+            f"with gm.peft.quantize and pass {AS_STORED!r}."
+        )
+
+
+def _write(
+    path: Path | str,
+    model: Transformer,
+    tensors: Mapping[str, _Tensor],
+    dtype: DType,
+    packed: Mapping[str, PackedTensor],
+    max_shard_bytes: int,
+    files: Mapping[str, bytes],
+) -> None:
+    with whole_folder(Path(path)) as folder:
+        write_safetensors(
+            folder,
+            {name: tensor.num_bytes for name, tensor in tensors.items()},
+            lambda name: tensors[name].read(),
+            max_shard_bytes=max_shard_bytes,
+        )
+        config = config_to_json(model.config, np.dtype(dtype).name)
+        text = json.dumps(config | packed_to_json(packed), indent=2) + "\n"
+        (folder / "config.json").write_text(text)
+        _copy_tokenizer(model, folder)
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
 
 
 def _copy_tokenizer(model: Transformer, folder: Path) -> None:
@@ -141,9 +182,3 @@ def _copy_tokenizer(model: Transformer, folder: Path) -> None:
         for name in _TOKENIZER_FILES:
             if (model.checkpoint / name).exists():
                 shutil.copy(model.checkpoint / name, folder / name)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

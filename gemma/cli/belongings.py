@@ -1,0 +1,179 @@
+"""What goes with the weights of a model: tokenizer, chat template, how to draw."""
+
+import contextlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gemma.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from gemma.gm.ckpts import Checkpoint
+    from gemma.gm.text import Tokenizer
+
+_FOLDER_FILES = (
+    "tokenizer.model",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "generation_config.json",
+)
+_EYES_FILES = ("preprocessor_config.json", "processor_config.json")
+# In a GGUF file: of the model as a whole.
+_GENERAL = ("name", "basename", "finetune", "size_label", "license")
+# Fields of generation_config.json, and of `general.sampling` in a GGUF file.
+_SAMPLING = {
+    "temperature": "temp",
+    "top_k": "top_k",
+    "top_p": "top_p",
+    "min_p": "min_p",
+    "repetition_penalty": "penalty_repeat",
+}
+
+
+def folder_files(checkpoint: "Checkpoint") -> dict[str, bytes]:
+    """Returns what a folder of the same model holds beside its weights, by name."""
+    stated = _gguf_metadata(checkpoint)
+    if stated is None:
+        has_eyes = checkpoint.config.vision is not None
+        names = _FOLDER_FILES + (_EYES_FILES if has_eyes else ())
+        paths = (_folder(checkpoint) / name for name in names)
+        return {path.name: path.read_bytes() for path in paths if path.exists()}
+    tokenizer = _tokenizer(checkpoint.path)
+    files = {
+        "tokenizer.model": tokenizer.model_bytes(),
+        "tokenizer_config.json": _json(_tokenizer_config(tokenizer)),
+        "generation_config.json": _json(_generation_config(stated, tokenizer)),
+    }
+    if template := stated.get("tokenizer.chat_template"):
+        files["chat_template.jinja"] = template.encode()
+    return files
+
+
+def gguf_tokenizer(checkpoint: "Checkpoint") -> "Tokenizer":
+    """Returns the tokenizer of a model, without which there is no GGUF file.
+
+    Raises:
+      CommandError: There is none.
+    """
+    is_gguf = _gguf_metadata(checkpoint) is not None
+    place = checkpoint.path if is_gguf else _folder(checkpoint)
+    try:
+        return _tokenizer(place)
+    except FileNotFoundError:
+        raise CommandError(
+            f"{place} has no tokenizer, which a GGUF file must hold.",
+            hint="Put the model's tokenizer.json or tokenizer.model into the folder.",
+        ) from None
+
+
+def gguf_chat_template(checkpoint: "Checkpoint") -> str | None:
+    """Returns the chat template of a model, if it has one."""
+    stated = _gguf_metadata(checkpoint)
+    if stated is not None:
+        return stated.get("tokenizer.chat_template")
+    folder = _folder(checkpoint)
+    with contextlib.suppress(FileNotFoundError):
+        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    for file in ("chat_template.json", "tokenizer_config.json"):
+        template = _read_json(folder / file).get("chat_template")
+        if isinstance(template, list):  # several, by name
+            named = {entry["name"]: entry["template"] for entry in template}
+            template = named.get("default")
+        if template:
+            return template
+    return None
+
+
+def gguf_metadata(checkpoint: "Checkpoint") -> dict[str, Any]:
+    """Returns more keys and values for a GGUF file: names, and how to draw tokens."""
+    stated = _gguf_metadata(checkpoint)
+    if stated is not None:
+        kept = [f"general.{key}" for key in _GENERAL]
+        kept += [f"general.sampling.{key}" for key in _SAMPLING.values()]
+        return {key: stated[key] for key in kept if key in stated}
+    config = _read_json(_folder(checkpoint) / "generation_config.json")
+    found = {key: config[key] for key in _SAMPLING if config.get(key) is not None}
+    sampling = {f"general.sampling.{_SAMPLING[key]}": v for key, v in found.items()}
+    return sampling | {"general.name": _name_of(_folder(checkpoint).absolute())}
+
+
+def _name_of(folder: Path) -> str:
+    """Returns the name of a model, which the caches of hubs hold further up."""
+    if (
+        folder.parent.name == "snapshots"
+    ):  # models--google--gemma-3-1b-it/snapshots/1a2b
+        return folder.parent.parent.name.rpartition("--")[2]
+    return folder.parent.name if folder.name.isdecimal() else folder.name
+
+
+def _tokenizer_config(tokenizer: "Tokenizer") -> dict[str, Any]:
+    """Returns what tokenizer_config.json says; without it transformers add no <bos>."""
+    names = {"bos": "bos_id", "eos": "eos_id", "pad": "pad_id", "unk": "unk_id"}
+    return {
+        "tokenizer_class": "GemmaTokenizer",
+        "add_bos_token": True,
+        "add_eos_token": False,
+        **{
+            f"{name}_token": tokenizer.piece(getattr(tokenizer, token_id))
+            for name, token_id in names.items()
+        },
+    }
+
+
+def _generation_config(
+    stated: Mapping[str, Any], tokenizer: "Tokenizer"
+) -> dict[str, Any]:
+    """Returns what generation_config.json says: where answers end, how to draw."""
+    sampling = {
+        ours: stated[f"general.sampling.{theirs}"]
+        for ours, theirs in _SAMPLING.items()
+        if f"general.sampling.{theirs}" in stated
+    }
+    return {
+        "bos_token_id": tokenizer.bos_id,
+        "eos_token_id": list(tokenizer.stop_ids),
+        "pad_token_id": tokenizer.pad_id,
+        **({"do_sample": True} if sampling else {}),
+        **sampling,
+    }
+
+
+def _gguf_metadata(checkpoint: "Checkpoint") -> Mapping[str, Any] | None:
+    """Returns what a GGUF file states; None of a folder."""
+    from gemma.gm.ckpts import read_gguf_metadata
+
+    is_gguf = checkpoint.path.suffix == ".gguf" and checkpoint.path.is_file()
+    return read_gguf_metadata(checkpoint.path) if is_gguf else None
+
+
+def _folder(checkpoint: "Checkpoint") -> Path:
+    return checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent
+
+
+def _tokenizer(path: Path) -> "Tokenizer":
+    from gemma.gm.text import Tokenizer
+
+    return Tokenizer.from_path(path)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Returns the object in a file, empty if there is none."""
+    try:
+        stated = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise CommandError(
+            f"{path} is not JSON: {error}",
+            hint="Repair the file, or remove it: the model does without.",
+        ) from None
+    return stated if isinstance(stated, dict) else {}
+
+
+def _json(stated: Mapping[str, Any]) -> bytes:
+    return (json.dumps(stated, indent=2) + "\n").encode()
