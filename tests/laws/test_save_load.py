@@ -36,6 +36,15 @@ def test_narrow_file_widens_without_loss(tiny_model, dtype, tmp_path):
         np.testing.assert_array_equal(weight, expected, err_msg=path)
 
 
+def test_others_may_read_what_is_saved(tiny_model, tmp_path):
+    """As far as the rights of new files go."""
+    tiny = tiny_model("gemma1_mqa")
+    gm.ckpts.save_model(tmp_path / "m", tiny.model, tiny.params)
+    (tmp_path / "new").touch()
+    expected = (tmp_path / "new").stat().st_mode
+    assert {f.stat().st_mode for f in (tmp_path / "m").iterdir()} == {expected}
+
+
 def test_saved_twice_is_the_same(tiny_model, tmp_path):
     """What was loaded, saved again, gives the same files."""
     tiny = tiny_model("gemma2_gqa")

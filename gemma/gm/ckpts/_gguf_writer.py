@@ -1,9 +1,7 @@
 """A model becomes a GGUF file, which this library and llama.cpp read."""
 
 import contextlib
-import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO, NamedTuple, Protocol, get_args
@@ -23,6 +21,7 @@ from gemma.gm.ckpts._gguf_tensors import (
     plan_eyes,
     plan_tensors,
 )
+from gemma.gm.ckpts._unfinished import refuse_existing, whole_file
 from gemma.gm.nn import Transformer
 from gemma.gm.typing import Progress
 
@@ -92,7 +91,7 @@ def save_gguf(
     """
     path = Path(path)
     _check(path, type)
-    _refuse_existing(path)
+    refuse_existing(path)
     config = model.config
     metadata = _metadata(path, model, type, tokenizer, chat_template, metadata)
     files = [_File(path, metadata, plan_tensors(model, type))]
@@ -104,7 +103,7 @@ def save_gguf(
     with contextlib.ExitStack() as unfinished:
         # Left in reverse: the model gets its name last, when its eyes have theirs.
         for file in files:
-            place = unfinished.enter_context(_whole_file(file.path))
+            place = unfinished.enter_context(whole_file(file.path))
             _write(place, file, read, count)
 
 
@@ -139,11 +138,6 @@ def _eyes_path(path: Path) -> Path:
             "Choose another folder, or leave the eyes out."
         )
     return path.with_name(f"mmproj-{path.name}")
-
-
-def _refuse_existing(path: Path) -> None:
-    if os.path.lexists(path):
-        raise FileExistsError(f"{path} exists. Choose another name or remove it.")
 
 
 def _metadata(
@@ -182,29 +176,6 @@ def _counter(progress: Progress | None, total: int) -> Callable[[int], None]:
             progress(done, total)
 
     return count
-
-
-@contextlib.contextmanager
-def _whole_file(path: Path) -> Iterator[Path]:
-    """Gives a place to write to, which gets the name of the path if that ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Behind the name, so that what a killed process leaves does not end in .gguf.
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    os.close(handle)
-    unfinished = Path(name)
-    try:
-        yield unfinished
-        unfinished.chmod(0o666 & ~_umask())  # mkstemp makes files private
-        os.replace(unfinished, path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _write(

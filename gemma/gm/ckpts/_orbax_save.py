@@ -17,7 +17,7 @@ from gemma.gm.ckpts._names_orbax import (
     places_orbax,
 )
 from gemma.gm.ckpts._orbax import FLOATS, shapes_of
-from gemma.gm.ckpts._whole_folder import whole_folder
+from gemma.gm.ckpts._unfinished import whole_folder
 from gemma.gm.nn import Transformer
 from gemma.gm.typing import DType
 

@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 
 from gemma.gm.ckpts._errors import CheckpointError
 from gemma.gm.ckpts._quantization_config import PackedTensor
+from gemma.gm.ckpts._unfinished import make_public
 from gemma.gm.kernels import (
     TILE,
     PackedKind,
@@ -227,3 +228,4 @@ def _write(path: Path, names: list[str], read: Callable[[str], np.ndarray]) -> N
     # transformers refuses a file that does not say which framework's layout it has.
     tensors = {name: np.ascontiguousarray(read(name)) for name in names}
     save_file(tensors, path, metadata={"format": "pt"})
+    make_public(path)

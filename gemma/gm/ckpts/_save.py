@@ -16,7 +16,7 @@ from gemma.gm.ckpts._names import Entry
 from gemma.gm.ckpts._names_huggingface import config_to_json, names_huggingface
 from gemma.gm.ckpts._quantization_config import PackedTensor, packed_to_json
 from gemma.gm.ckpts._safetensors import write_safetensors
-from gemma.gm.ckpts._whole_folder import whole_folder
+from gemma.gm.ckpts._unfinished import whole_folder
 from gemma.gm.nn import Transformer
 from gemma.gm.typing import DType, Params
 from gemma.gm.weights import QuantizedArray, flatten
