@@ -32,11 +32,22 @@ FLOATS = (*_NARROW, "float32", "float64")
 
 
 def find_orbax(path: Path) -> Path | None:
-    """Returns the directory of arrays, given it or one with it in `default/`."""
+    """Returns the directory of arrays, given it or what it came in.
+
+    That is the state of a training, which has it in `default/`, or an archive of Kaggle,
+    which has it beside the tokenizer.
+    """
     for folder in (path, path / "default"):
-        if any(any(folder.glob(mark)) for mark in _MARKS):
+        if _is_orbax(folder):
             return folder
-    return None
+    if not path.is_dir() or (path / "config.json").exists():
+        return None
+    inside = [folder for folder in path.iterdir() if _is_orbax(folder)]
+    return inside[0] if len(inside) == 1 else None
+
+
+def _is_orbax(folder: Path) -> bool:
+    return any(any(folder.glob(mark)) for mark in _MARKS)
 
 
 class OrbaxTensors:

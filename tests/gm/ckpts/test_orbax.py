@@ -324,3 +324,17 @@ def test_params_of_another_model_are_told_apart(tiny_model, tmp_path):
     other = Transformer(tiny.model.config).init(jax.random.key(5))
     write_orbax(tmp_path / "m", nested_tree(other, tiny.model.config))
     assert_same_params(load_params(tmp_path / "m", dtype=jnp.float32), other)
+
+
+@pytest.mark.parametrize("ocdbt", [True, False])
+def test_an_archive_of_kaggle_is_the_directory_in_it(tiny_model, tmp_path, ocdbt):
+    """As `kagglehub.model_download("google/gemma/Flax/2b-it")` returns it."""
+    tiny = tiny_model("gemma1_mqa")
+    tree = flat_tree(nested_tree(tiny.params, tiny.model.config))
+    write_orbax(tmp_path / "2b-it", tree, ocdbt=ocdbt)
+    (tmp_path / "tokenizer.model").touch()
+    found = load_params(tmp_path, dtype="float32")
+    assert_same_params(found, load_params(tmp_path / "2b-it", dtype="float32"))
+    shutil.copytree(tmp_path / "2b-it", tmp_path / "2b")
+    with pytest.raises(gm.ckpts.CheckpointError, match="is not a checkpoint"):
+        load_params(tmp_path)
