@@ -1,20 +1,13 @@
 """The sizes of a model under the names of 2024; `gemma.transformer` offers it."""
 
 import dataclasses
-from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from gemma import _layout_2024 as layout
-from gemma.gm import nn
+from gemma.gm import ckpts, nn
 from gemma.gm.typing import Cache, DType, Params
 
 DEFAULT_CACHE_SIZE = 1024
-_FAMILIES: dict[str, Callable[..., nn.TransformerConfig]] = {
-    "gemma": nn.gemma1_config,
-    "gemma2": nn.gemma2_config,
-    "gemma3": nn.gemma3_config,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,13 +101,9 @@ class TransformerConfig:
                 "load_and_format_params returns it; found the entries "
                 f"{', '.join(map(str, params)) or 'of an empty tree'}."
             )
-        tree = params["transformer"]
-        family, sizes = _describe(tree)
-        architecture = _published(family, sizes) or _FAMILIES[family](**sizes)
-        architecture = dataclasses.replace(
-            architecture, vocab_size=sizes["vocab_size"], vision=None
-        )
-        layout.check(tree, architecture)
+        architecture = ckpts.infer_config(params["transformer"])
+        architecture = dataclasses.replace(architecture, vision=None)
+        ckpts.check_deepmind(params["transformer"], architecture)
         return cls.of(architecture, cache_size)
 
     @classmethod
@@ -203,44 +192,6 @@ def _sizes_of(config: nn.TransformerConfig) -> dict[str, int]:
         "head_dim": layer.head_dim,
         "num_kv_heads": layer.num_kv_heads,
     }
-
-
-def _describe(tree: Params) -> tuple[str, dict[str, int]]:
-    """Returns the family of a tree, and its sizes as our configs name them."""
-    try:
-        layer, attn = tree["layer_0"], tree["layer_0"]["attn"]
-        hidden_dim, embed_dim = layer["mlp"]["linear"].shape
-        num_heads, head_dim, _ = attn["attn_vec_einsum"]["w"].shape
-        vocab_size = tree["embedder"]["input_embedding"].shape[0]
-        is_fused = "qkv_einsum" in attn
-        num_kv_heads = num_heads if is_fused else attn["kv_einsum"]["w"].shape[1]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(
-            "These params are no tree of a Gemma as load_and_format_params returns "
-            f"it: {type(error).__name__} {error}."
-        ) from error
-    names = [name for name in tree if name.startswith("layer_")]
-    is_gemma2 = "post_attention_norm" in layer
-    family = "gemma3" if "_query_norm" in attn else "gemma2" if is_gemma2 else "gemma"
-    return family, {
-        "num_layers": 1 + max(int(name.removeprefix("layer_")) for name in names),
-        "vocab_size": vocab_size,
-        "embed_dim": embed_dim,
-        "hidden_dim": hidden_dim,
-        "num_heads": num_heads,
-        "head_dim": head_dim,
-        "num_kv_heads": num_kv_heads,
-    }
-
-
-def _published(family: str, sizes: dict[str, int]) -> nn.TransformerConfig | None:
-    """Returns the published model of a family and sizes, whatever its vocabulary."""
-    stated = {k: v for k, v in sizes.items() if k != "vocab_size"}
-    for config in nn.CATALOG.values():
-        known = _sizes_of(config)
-        if config.family == family and stated == {k: known[k] for k in stated}:
-            return config
-    return None
 
 
 def _catalogued(name: str, num_embed: int, cache_size: int) -> TransformerConfig:

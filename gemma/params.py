@@ -9,14 +9,12 @@ Example:
   ```
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from gemma import _layout_2024 as layout
 from gemma.gm import ckpts
 from gemma.gm.typing import Params
 from gemma.gm.weights import flatten, unflatten
@@ -46,7 +44,9 @@ def load_params(path: str | Path) -> dict[str, Any]:
     That is a flat dict of small ones, such as `{"transformer/layer_0/attn/q_einsum":
     {"w": ...}}`. See `load_and_format_params`.
     """
-    return flatten_and_remap_params({"transformer": _read_tree(path)})
+    checkpoint = ckpts.open_checkpoint(Path(path).expanduser(), text_only=True)
+    tree = ckpts.read_deepmind(checkpoint)
+    return flatten_and_remap_params({"transformer": tree})
 
 
 def format_and_save_params(params: Params, path: str | Path) -> None:
@@ -109,28 +109,3 @@ def flatten_and_remap_params(params: Params) -> dict[str, Any]:
             parent, name = path, "w"
         flat.setdefault(parent, {})[name] = leaf
     return flat
-
-
-def _read_tree(path: str | Path) -> dict[str, Any]:
-    """Returns the tree of 2024 of any checkpoint, in memory of the host."""
-    checkpoint = ckpts.open_checkpoint(Path(path).expanduser(), text_only=True)
-    checkpoint.check()
-    config, specs = checkpoint.config, checkpoint.model.specs()
-    table = checkpoint.names["embedder/input_embedding"].name
-    dtype = checkpoint.tensors.dtype_of(table)
-
-    def read(spec: Any, name: str) -> Any:
-        if isinstance(spec, Mapping):
-            return {key: read(spec[key], f"{name}/{key}") for key in spec}
-        return checkpoint.read_weight(name, dtype)
-
-    tree: dict[str, Any] = {
-        "embedder": read(specs["embedder"], "embedder"),
-        "final_norm": {"scale": read(specs["final_norm"], "final_norm")},
-    }
-    for i, layer in enumerate(config.layers):
-        name = f"layer_{i}"
-        # Layer by layer: a device holds no second copy of the whole.
-        ours = read(specs[name], name)
-        tree[name] = jax.device_get(layout.layer_from_gm(ours, config, layer))
-    return tree

@@ -21,8 +21,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from sentencepiece import SentencePieceProcessor
 
-from gemma import _layout_2024 as layout
-from gemma.gm import nn, text
+from gemma.gm import ckpts, nn, text
 from gemma.gm.typing import DType, Params
 from gemma.transformer import Transformer, TransformerConfig
 
@@ -81,10 +80,10 @@ class Sampler:
         """
         self.transformer, self.vocab, self.params = transformer, vocab, params
         config = transformer.config.gm
-        layout.check(params, config)
+        ckpts.check_deepmind(params, config)
         self._model = nn.Transformer(config, dtype=dtype)
         # Arrays of the host become ours there: the device gets what it needs and no more.
-        self._params = jax.tree.map(jnp.asarray, layout.to_gm(params, config))
+        self._params = jax.tree.map(jnp.asarray, ckpts.from_deepmind(params, config))
         self._tokenizer = _only_eos(vocab)
         self._samplers: dict[int, text.Sampler] = {}
 
@@ -215,21 +214,15 @@ class Sampler:
         return found
 
 
-class _OnlyEos(text.Tokenizer):
-    """A tokenizer whose `<eos>` is all that ends an answer, as it was in 2024."""
-
-    @property
-    def stop_ids(self) -> tuple[int, ...]:
-        return (self.eos_id,)
-
-
 def _only_eos(vocab: SentencePieceProcessor | text.Tokenizer) -> text.Tokenizer:
+    """Returns a tokenizer whose `<eos>` is all that ends an answer, as it was in 2024."""
     if isinstance(vocab, text.Tokenizer):
-        return _OnlyEos(vocab.vocabulary)
+        return text.Tokenizer(vocab.vocabulary, stop_ids=[vocab.eos_id])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tokenizer.model"
         path.write_bytes(vocab.serialized_model_proto())
-        return _OnlyEos.from_path(path)
+        read = text.Tokenizer.from_path(path)
+    return text.Tokenizer(read.vocabulary, stop_ids=[read.eos_id])
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4))

@@ -29,9 +29,8 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
-from gemma import _layout_2024 as layout
 from gemma._config_2024 import TransformerConfig, init_cache
-from gemma.gm import nn
+from gemma.gm import ckpts, nn
 from gemma.gm.typing import Cache, DType, Params
 
 __all__ = [
@@ -99,7 +98,7 @@ class Transformer:
         """
         _check_shapes(last_tokens, positions, cache, attention_mask)
         params = nn.Transformer(self.config.gm).init(rng)
-        return {"params": layout.from_gm(params, self.config.gm)}
+        return {"params": ckpts.to_deepmind(params, self.config.gm)}
 
     def init_cache(self, batch_size: int, dtype: DType = jnp.bfloat16) -> Cache:
         """Returns an empty cache for a batch; see `init_cache`."""
@@ -133,7 +132,7 @@ class Transformer:
         Raises:
           ValueError: Shapes, masks or positions do not fit.
         """
-        layout.check(variables["params"], self.config.gm)
+        ckpts.check_deepmind(variables["params"], self.config.gm)
         _check_shapes(last_tokens, positions, cache, attention_mask)
         seen = _read_mask(positions, cache, attention_mask.astype(bool))
         if not isinstance(seen.is_supported, Tracer):
@@ -192,7 +191,7 @@ def _are_placed(
     return jnp.all((positions > before) | ~valid, axis=1)
 
 
-_to_gm = jax.jit(layout.to_gm, static_argnums=1)
+_to_gm = jax.jit(ckpts.from_deepmind, static_argnums=1)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -209,16 +208,14 @@ def _apply(
     if cache is None:
         logits = model.apply(ours, tokens, positions=positions, mask=seen.valid).logits
         return _mark(logits, seen), None
-    # Our caches hold no padding, and it comes last among new tokens.
-    order = jnp.argsort(~seen.valid, axis=1, stable=True)
-    found = model.features(
+    found = nn.features_of_padded(
+        model,
         ours,
-        jnp.take_along_axis(tokens, order, axis=1),
-        mask=jnp.take_along_axis(seen.valid, order, axis=1),
+        tokens,
+        mask=seen.valid,
         cache={k: v for k, v in cache.items() if k == "end" or k.startswith("layer_")},
     )
-    back = jnp.argsort(order, axis=1)[:, :, None]
-    logits = model.logits(ours, jnp.take_along_axis(found.x, back, axis=1))
+    logits = model.logits(ours, found.x)
     assert found.cache is not None
     taken = cache["num_columns"] + jnp.int32(tokens.shape[1])
     return _mark(logits, seen), found.cache | {

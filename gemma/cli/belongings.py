@@ -12,17 +12,6 @@ if TYPE_CHECKING:
     from gemma.gm.ckpts import Checkpoint
     from gemma.gm.text import Tokenizer
 
-_FOLDER_FILES = (
-    "tokenizer.model",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "generation_config.json",
-)
-_EYES_FILES = ("preprocessor_config.json", "processor_config.json")
 # In a GGUF file: of the model as a whole.
 _GENERAL = ("name", "basename", "finetune", "size_label", "license")
 # Fields of generation_config.json, and of `general.sampling` in a GGUF file.
@@ -36,13 +25,13 @@ _SAMPLING = {
 
 
 def folder_files(checkpoint: "Checkpoint") -> dict[str, bytes]:
-    """Returns what a folder of the same model holds beside its weights, by name."""
+    """Returns what a GGUF file states and a folder has as files of their own, by name.
+
+    Of a checkpoint that is a folder there is nothing to make: files are copied.
+    """
     stated = _gguf_metadata(checkpoint)
     if stated is None:
-        has_eyes = checkpoint.config.vision is not None
-        names = _FOLDER_FILES + (_EYES_FILES if has_eyes else ())
-        paths = (_folder(checkpoint) / name for name in names)
-        return {path.name: path.read_bytes() for path in paths if path.exists()}
+        return {}
     tokenizer = _tokenizer(checkpoint.path)
     files = {
         "tokenizer.model": tokenizer.model_bytes(),

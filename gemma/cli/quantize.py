@@ -3,17 +3,15 @@
 import enum
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from gemma.cli.belongings import folder_files
 from gemma.cli.errors import CommandError, explained
 from gemma.cli.options import JsonOption, ModelOption
 from gemma.cli.storage import storage_of, storage_words
 from gemma.cli.terminal import Table, loading_bar, note, write_json, write_tables
-
-if TYPE_CHECKING:
-    from gemma.gm.ckpts import Checkpoint
 
 
 class Method(enum.StrEnum):
@@ -48,7 +46,7 @@ def quantize(
     from gemma.gm.weights import num_params
 
     before = open_checkpoint(hub.resolve(model))
-    files = _tokenizer_files(before)
+    files = folder_files(before)
     with loading_bar("Quantizing", "Writing") as progress:
         params = before.read_params(dtype=method.value, progress=progress)
         save_model(folder, before.model, params, dtype=AS_STORED, files=files)
@@ -71,17 +69,3 @@ def quantize(
     ]
     write_tables([Table(str(folder), (), rows)])
     note(f'gemma generate --model {folder} "Once upon a time"')
-
-
-def _tokenizer_files(checkpoint: "Checkpoint") -> dict[str, bytes]:
-    """Returns the tokenizer of a GGUF file as a file of its own.
-
-    A Hugging Face folder has such files, which are copied.
-    """
-    from gemma.gm.ckpts import GgufFile
-    from gemma.gm.text import Tokenizer
-
-    if not isinstance(checkpoint.tensors, GgufFile):
-        return {}
-    tokenizer = Tokenizer.from_path(checkpoint.path)
-    return {"tokenizer.model": tokenizer.model_bytes()}

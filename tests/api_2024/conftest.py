@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 import sentencepiece
 
-from gemma import _layout_2024 as layout
+from gemma import gm
 from gemma import params as params_lib
 from gemma.transformer import Transformer, TransformerConfig
 
@@ -34,7 +34,7 @@ def make_old(tiny) -> Old:
     """Returns a tiny model as 2024 has it."""
     config = TransformerConfig.of(tiny.model.config, CACHE_SIZE)
     return Old(
-        Transformer(config), layout.from_gm(tiny.params, tiny.model.config), tiny
+        Transformer(config), gm.ckpts.to_deepmind(tiny.params, tiny.model.config), tiny
     )
 
 
@@ -66,7 +66,7 @@ def flat_checkpoint(tiny_model, tmp_path_factory) -> Path:
     """A tiny Gemma 1 as Google published its own: flat, bfloat16, by Orbax."""
     ocp = pytest.importorskip("orbax.checkpoint")
     tiny = tiny_model("gemma1_mqa")
-    tree = {"transformer": layout.from_gm(tiny.params, tiny.model.config)}
+    tree = {"transformer": gm.ckpts.to_deepmind(tiny.params, tiny.model.config)}
     flat = {
         path: {name: leaf.astype(jnp.bfloat16) for name, leaf in leaves.items()}
         for path, leaves in params_lib.flatten_and_remap_params(tree).items()

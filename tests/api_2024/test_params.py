@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gemma import _layout_2024 as layout
 from gemma import gm
 from gemma import params as params_lib
 from gemma.gm.weights import flatten
@@ -25,7 +24,7 @@ def as_bfloat16(tree):
 
 def test_tree_and_back_is_identity(old):
     config = old.ours.model.config
-    assert_same(layout.to_gm(old.tree, config), old.ours.params)
+    assert_same(gm.ckpts.from_deepmind(old.tree, config), old.ours.params)
 
 
 def test_names_and_shapes_of_gemma_1(gemma1):
@@ -50,14 +49,14 @@ def test_names_and_shapes_of_gemma_1(gemma1):
 
 def test_as_many_key_heads_as_query_heads_are_one_weight(tiny_model):
     tiny = tiny_model("gemma1_mha_wide")
-    attn = layout.from_gm(tiny.params, tiny.model.config)["layer_0"]["attn"]
+    attn = gm.ckpts.to_deepmind(tiny.params, tiny.model.config)["layer_0"]["attn"]
     assert attn["qkv_einsum"]["w"].shape == (3, 3, 24, 16)
     assert set(attn) == {"qkv_einsum", "attn_vec_einsum"}
 
 
 def test_norms_of_gemma_3(tiny_model):
     tiny = tiny_model("gemma3_mqa")
-    layer = layout.from_gm(tiny.params, tiny.model.config)["layer_0"]
+    layer = gm.ckpts.to_deepmind(tiny.params, tiny.model.config)["layer_0"]
     assert layer["attn"]["_query_norm"]["scale"].shape == (8,)
     assert layer["attn"]["_key_norm"]["scale"].shape == (8,)
     assert {name for name in layer if name.endswith("norm")} == {
@@ -75,19 +74,20 @@ def test_norms_of_gemma_3(tiny_model):
 def test_gating_lies_as_in_the_published_model(name, shape):
     model = gm.nn.Transformer(gm.nn.CATALOG[name])
     tree = jax.eval_shape(
-        lambda: layout.from_gm(model.init(jax.random.key(0)), model.config)
+        lambda: gm.ckpts.to_deepmind(model.init(jax.random.key(0)), model.config)
     )
     assert tree["layer_0"]["mlp"]["gating_einsum"].shape == shape
 
 
 def test_gating_that_lies_the_other_way_is_read_too(old):
     config = old.ours.model.config
-    tree = dict(old.tree)
-    mlp = tree["layer_0"]["mlp"]
-    turned = mlp | {"gating_einsum": mlp["gating_einsum"].transpose(0, 2, 1)}
-    tree["layer_0"] = tree["layer_0"] | {"mlp": turned}
-    layout.check(tree, config)
-    assert_same(layout.to_gm(tree, config), old.ours.params)
+    turned = {
+        path: leaf.transpose(0, 2, 1) if path.endswith("gating_einsum") else leaf
+        for path, leaf in flatten(old.tree).items()
+    }
+    tree = gm.weights.unflatten(turned)
+    gm.ckpts.check_deepmind(tree, config)
+    assert_same(gm.ckpts.from_deepmind(tree, config), old.ours.params)
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from tolerances import assert_close
 
-from gemma import _layout_2024 as layout
 from gemma import gm
 from gemma import sampler as sampler_lib
 from gemma.gm.text._decode import decode_steps
@@ -192,6 +191,6 @@ def test_whole_params_instead_of_the_tree(gemma1, vocab):
 
 def test_params_of_another_model(gemma1, tiny_model, vocab):
     other = tiny_model("gemma2_gqa")
-    tree = layout.from_gm(other.params, other.model.config)
+    tree = gm.ckpts.to_deepmind(other.params, other.model.config)
     with pytest.raises(ValueError, match=r"lack|have|has shape"):
         Sampler(gemma1.transformer, vocab, tree)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from tolerances import assert_close
 
-from gemma import _layout_2024 as layout
 from gemma import gm, transformer
 from gemma.gm.weights import flatten
 from gemma.transformer import (
@@ -101,7 +100,7 @@ def test_gradient_is_that_of_gm(old):
 
     found = flatten(jax.jit(jax.grad(loss_2024))(old.tree))
     grad = jax.jit(jax.grad(loss_of_gm))(old.ours.params)
-    for path, expected in flatten(layout.from_gm(grad, config)).items():
+    for path, expected in flatten(gm.ckpts.to_deepmind(grad, config)).items():
         scale = np.abs(expected).max()
         assert scale > 0, path
         assert_close(found[path] / scale, expected / scale, law="cached")

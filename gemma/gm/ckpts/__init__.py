@@ -8,6 +8,14 @@ from gemma.gm.ckpts._gguf import EMBEDDING, GgufFile, find_gguf, read_gguf_metad
 from gemma.gm.ckpts._strings import Strings
 
 if TYPE_CHECKING:
+    from gemma.gm.ckpts._classifiers import load_classifier, read_classifier
+    from gemma.gm.ckpts._deepmind_tree import (
+        check_deepmind,
+        from_deepmind,
+        infer_config,
+        read_deepmind,
+        to_deepmind,
+    )
     from gemma.gm.ckpts._gguf_tensors import GgufType, gguf_rounded
     from gemma.gm.ckpts._gguf_writer import save_gguf
     from gemma.gm.ckpts._load import (
@@ -20,9 +28,9 @@ if TYPE_CHECKING:
         load_params,
         open_checkpoint,
     )
-    from gemma.gm.ckpts._names_huggingface import config_from_json
+    from gemma.gm.ckpts._names_huggingface import config_from_json, config_to_json
     from gemma.gm.ckpts._orbax_save import save_orbax
-    from gemma.gm.ckpts._save import save_model, save_weights
+    from gemma.gm.ckpts._save import MAX_SHARD_BYTES, save_model, save_weights
 
 __getattr__ = lazily(
     __name__,
@@ -30,41 +38,59 @@ __getattr__ = lazily(
         "AS_STORED": "_load",
         "Checkpoint": "_load",
         "GgufType": "_gguf_tensors",
+        "MAX_SHARD_BYTES": "_save",
         "Progress": "_load",
+        "check_deepmind": "_deepmind_tree",
         "config_from_json": "_names_huggingface",
+        "config_to_json": "_names_huggingface",
         "default_dtype": "_load",
+        "from_deepmind": "_deepmind_tree",
         "gguf_rounded": "_gguf_tensors",
+        "infer_config": "_deepmind_tree",
+        "load_classifier": "_classifiers",
         "load_config": "_load",
         "load_model": "_load",
         "load_params": "_load",
         "open_checkpoint": "_load",
+        "read_classifier": "_classifiers",
+        "read_deepmind": "_deepmind_tree",
         "save_gguf": "_gguf_writer",
         "save_model": "_save",
         "save_orbax": "_orbax_save",
         "save_weights": "_save",
+        "to_deepmind": "_deepmind_tree",
     },
 )
 
 __all__ = [
     "AS_STORED",
     "EMBEDDING",
+    "MAX_SHARD_BYTES",
     "Checkpoint",
     "CheckpointError",
     "GgufFile",
     "GgufType",
     "Progress",
     "Strings",
+    "check_deepmind",
     "config_from_json",
+    "config_to_json",
     "default_dtype",
     "find_gguf",
+    "from_deepmind",
     "gguf_rounded",
+    "infer_config",
+    "load_classifier",
     "load_config",
     "load_model",
     "load_params",
     "open_checkpoint",
+    "read_classifier",
+    "read_deepmind",
     "read_gguf_metadata",
     "save_gguf",
     "save_model",
     "save_orbax",
     "save_weights",
+    "to_deepmind",
 ]

@@ -64,6 +64,12 @@ class Checkpoint:
         """The model, which remembers this checkpoint."""
         return Transformer(self.config, checkpoint=self.path)
 
+    @property
+    def num_labels(self) -> int | None:
+        """How many labels a classifier's checkpoint has scores of; None of others."""
+        shape = self.tensors.shapes.get("score.weight")
+        return None if shape is None else shape[0]
+
     def read_params(
         self, *, dtype: DType | None = None, progress: Progress | None = None
     ) -> Params:

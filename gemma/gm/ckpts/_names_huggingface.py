@@ -19,7 +19,9 @@ from gemma.gm.ckpts._names_vision import (
 )
 from gemma.gm.nn import (
     AttentionType,
+    Classifier,
     RopeConfig,
+    TokenClassifier,
     TransformerConfig,
     gemma1_config,
     gemma2_config,
@@ -88,9 +90,12 @@ _LAYER["gemma3"] = _LAYER["gemma2"] | {
 # Where the text decoder stands: alone, in a multimodal model of transformers 5, in
 # one of transformers 4.
 _PREFIXES = ("model.", "model.language_model.", "language_model.model.")
+_CLASSES = {"gemma": "Gemma", "gemma2": "Gemma2", "gemma3": "Gemma3"}
 # The tied head, and a buffer that old files carry.
 _HEADS = ("lm_head.weight", "language_model.lm_head.weight")
 _BUFFER = "rotary_emb.inv_freq"
+# What makes a classifier of it.
+_SCORE = {"score.weight": "weight", "score.bias": "bias"}
 
 
 def names_huggingface(
@@ -114,9 +119,19 @@ def names_huggingface(
     return names
 
 
+def names_score(classifier: Classifier) -> dict[str, Entry]:
+    """Returns `{our path: entry}` of what a classifier has beside its decoder."""
+    present = classifier.score_specs()
+    return {
+        f"score/{ours}": Entry(theirs)
+        for theirs, ours in _SCORE.items()
+        if ours in present
+    }
+
+
 def is_extra(name: str, config: TransformerConfig) -> bool:
     """Whether a tensor is known and not a weight of the model."""
-    if name in _HEADS or name.endswith(_BUFFER):
+    if name in (*_HEADS, *_SCORE) or name.endswith(_BUFFER):
         return True
     return is_unused_by_eyes(name) or (config.vision is None and is_of_eyes(name))
 
@@ -278,9 +293,8 @@ def config_to_json(config: TransformerConfig, dtype: str) -> dict[str, Any]:
 def _text_to_json(config: TransformerConfig, dtype: str) -> dict[str, Any]:
     first = config.layers[0]
     model_type = "gemma3_text" if config.family == "gemma3" else config.family
-    classes = {"gemma": "Gemma", "gemma2": "Gemma2", "gemma3": "Gemma3"}
     fields: dict[str, Any] = {
-        "architectures": [f"{classes[config.family]}ForCausalLM"],
+        "architectures": [f"{_CLASSES[config.family]}ForCausalLM"],
         "model_type": model_type,
         "dtype": dtype,
         "vocab_size": config.vocab_size,
@@ -318,6 +332,20 @@ def _text_to_json(config: TransformerConfig, dtype: str) -> dict[str, Any]:
         "rope_theta": global_rope.theta,
         "rope_local_base_freq": local_rope.theta,
         "rope_scaling": None if global_rope.factor == 1.0 else scaling,
+    }
+
+
+def classifier_to_json(classifier: Classifier) -> dict[str, Any]:
+    """Returns what the config.json of a classifier says beside that of its decoder."""
+    task = "Token" if isinstance(classifier, TokenClassifier) else "Sequence"
+    names = [f"LABEL_{i}" for i in range(classifier.num_labels)]
+    config = classifier.model.config
+    is_text_of_gemma3 = config.family == "gemma3" and config.vision is None
+    kind = _CLASSES[config.family] + ("Text" if is_text_of_gemma3 else "")
+    return {
+        "architectures": [f"{kind}For{task}Classification"],
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: i for i, name in enumerate(names)},
     }
 
 

@@ -9,7 +9,8 @@ layers of a kind. A layer has a folder of its own ("layer_3/..."), or is a slice
 import dataclasses
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -63,12 +64,13 @@ class Place:
         """What to call it in a table of tensors and in errors."""
         return self.array + (str(list(self.index)) if self.index else "")
 
-    def part_shape(self, ours: tuple[int, ...]) -> tuple[int, ...]:
-        """Returns the shape of the part, given that of our weight."""
-        return tuple(ours[self.axes.index(i)] for i in range(len(ours)))
+    @property
+    def part_axes(self) -> tuple[int, ...]:
+        """The axes of that part, as axes of ours."""
+        return tuple(self.axes.index(i) for i in range(len(self.axes)))
 
-    def part(self, array: np.ndarray) -> np.ndarray:
-        """Returns a view of our weight in their array."""
+    def part(self, array: Any) -> Any:
+        """Returns our weight, of their array; a view, if that is one of numpy's."""
         return array[self.index].transpose(self.axes)
 
 
@@ -102,16 +104,26 @@ class Spelling:
         return f"{self.root}{_STACKED}{i % self.period}/", (i // self.period,)
 
 
-def default_spelling(config: TransformerConfig) -> Spelling:
-    """Returns how DeepMind's library of today lays a model out."""
+def default_spelling(
+    config: TransformerConfig, *, gating: tuple[int, ...] = ()
+) -> Spelling:
+    """Returns how DeepMind's library of today lays a model out.
+
+    Args:
+      config: The model.
+      gating: The shape of the gate and up of a layer, if it may be another.
+    """
     layer = config.layers[0]
     return Spelling(
         qkv=layer.num_heads == layer.num_kv_heads,
-        gate_first=_is_gate_first(config.family, config.embed_dim),
+        gate_first=_is_gate_first(gating, config.family, config.embed_dim),
     )
 
 
-def _is_gate_first(family: str, embed_dim: int) -> bool:
+def _is_gate_first(gating: tuple[int, ...], family: str, embed_dim: int) -> bool:
+    """Tells [F, D] from [D, F]; by the family if both are the same size."""
+    if len(gating) > 1 and gating[-1] != gating[-2]:
+        return gating[-1] == embed_dim
     # Gemma 1 and Gemma 2 2B were trained with the other.
     return family != "gemma" and not (family == "gemma2" and embed_dim == 2304)
 
@@ -137,24 +149,17 @@ def find_spelling(shapes: Mapping[str, tuple[int, ...]], where: object) -> Spell
     return dataclasses.replace(
         found,
         qkv=f"{first}attn/qkv_einsum/w" in shapes,
-        gate_first=_has_gate_first(shapes, root, first, suffix),
+        gate_first=_is_gate_first(
+            shapes.get(f"{first}mlp/gating_einsum{suffix}", ()),
+            find_family(shapes),
+            shapes[root + _TABLE][-1],
+        ),
         mlp_suffix=suffix,
         eyes=f"{begin}siglip_encoder/" if eyes else root + _EYES[0],
         dense="DenseGeneral"
         if any("/DenseGeneral_0/" in n for n in shapes)
         else "Dense",
     )
-
-
-def _has_gate_first(
-    shapes: Mapping[str, tuple[int, ...]], root: str, first: str, suffix: str
-) -> bool:
-    """Tells [F, D] from [D, F]; by the family if both are the same size."""
-    embed_dim = shapes[root + _TABLE][-1]
-    gating = shapes.get(f"{first}mlp/gating_einsum{suffix}", ())
-    if len(gating) < 2 or gating[-1] == gating[-2]:
-        return _is_gate_first(find_family(shapes), embed_dim)
-    return gating[-1] == embed_dim
 
 
 def find_root(names: Iterable[str], where: object) -> str:
@@ -267,6 +272,35 @@ def array_shapes(
         counts = tuple(i + 1 for i in place.index)
         before = shapes.get(place.array, ())[: len(counts)] or counts
         lead = tuple(map(max, before, counts))
-        shapes[place.array] = lead + place.part_shape(ours[path])
+        part = tuple(ours[path][axis] for axis in place.part_axes)
+        shapes[place.array] = lead + part
     assert sum(map(math.prod, shapes.values())) == sum(map(math.prod, ours.values()))
     return shapes
+
+
+def by_array(places: Mapping[str, Place]) -> dict[str, dict[str, Place]]:
+    """Returns `{their array: {our path: place}}`."""
+    parts: dict[str, dict[str, Place]] = {}
+    for ours, place in places.items():
+        parts.setdefault(place.array, {})[ours] = place
+    return parts
+
+
+def join(
+    parts: Mapping[str, Place],
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    read: Callable[[str], np.ndarray],
+) -> np.ndarray:
+    """Returns one of their arrays, made of our weights.
+
+    Args:
+      parts: What lies in it; see `by_array`.
+      shape: Its shape.
+      dtype: Its dtype.
+      read: Returns one weight by our name, in our layout.
+    """
+    whole = np.empty(shape, dtype)
+    for ours, place in parts.items():
+        place.part(whole)[...] = read(ours)
+    return whole

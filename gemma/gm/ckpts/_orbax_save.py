@@ -8,12 +8,14 @@ from types import MappingProxyType
 
 import numpy as np
 
+from gemma.gm.ckpts._belongings import copy_belongings
 from gemma.gm.ckpts._load import is_float
 from gemma.gm.ckpts._names_huggingface import config_to_json
 from gemma.gm.ckpts._names_orbax import (
-    Place,
     array_shapes,
+    by_array,
     default_spelling,
+    join,
     places_orbax,
 )
 from gemma.gm.ckpts._orbax import FLOATS, shapes_of
@@ -33,7 +35,8 @@ def save_orbax(
     """Writes a directory that DeepMind's library can load, and `load_model` too.
 
     It has the tree of their models as it is in memory, and beside it a config.json,
-    which they do not read. It appears under its name once it is whole. Memory holds one
+    which they do not read. If the model came from a folder, its tokenizer, chat template
+    and settings are copied along. It appears under its name once it is whole. Memory holds one
     of their arrays at a time, and the copy that Orbax makes of it.
 
     Args:
@@ -57,13 +60,11 @@ def save_orbax(
         )
     written = np.dtype(dtype)
     places = places_orbax(model.config, default_spelling(model.config))
-    parts: dict[str, dict[str, Place]] = {}
-    for ours, place in places.items():
-        parts.setdefault(place.array, {})[ours] = place
+    parts = by_array(places)
 
     def array(name: str, shape: tuple[int, ...]) -> LazyArray:
         return LazyArray(
-            shape, written, lambda: _join(parts[name], shape, written, read)
+            shape, written, lambda: join(parts[name], shape, written, read)
         )
 
     shapes = array_shapes(places, shapes_of(model.config))
@@ -76,18 +77,6 @@ def save_orbax(
         (folder / "arrays").rmdir()
         text = json.dumps(config_to_json(model.config, written.name), indent=2)
         (folder / "config.json").write_text(text + "\n")
+        copy_belongings(model, folder)
         for name, content in files.items():
             (folder / name).write_bytes(content)
-
-
-def _join(
-    parts: Mapping[str, Place],
-    shape: tuple[int, ...],
-    dtype: np.dtype,
-    read: Callable[[str], np.ndarray],
-) -> np.ndarray:
-    """Returns one of their arrays, made of our weights."""
-    whole = np.empty(shape, dtype)
-    for ours, place in parts.items():
-        place.part(whole)[...] = read(ours)
-    return whole

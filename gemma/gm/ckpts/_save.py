@@ -2,41 +2,36 @@
 
 import json
 import math
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from gemma.gm.ckpts._belongings import copy_belongings
 from gemma.gm.ckpts._load import AS_STORED, is_float
 from gemma.gm.ckpts._names import Entry
-from gemma.gm.ckpts._names_huggingface import config_to_json, names_huggingface
+from gemma.gm.ckpts._names_huggingface import (
+    classifier_to_json,
+    config_to_json,
+    names_huggingface,
+    names_score,
+)
 from gemma.gm.ckpts._quantization_config import PackedTensor, packed_to_json
 from gemma.gm.ckpts._safetensors import write_safetensors
 from gemma.gm.ckpts._unfinished import whole_folder
-from gemma.gm.nn import Transformer
+from gemma.gm.nn import Classifier, Transformer
 from gemma.gm.typing import DType, Params
 from gemma.gm.weights import QuantizedArray, flatten
 
-# What stands beside the weights in a Hugging Face folder and belongs to the tokenizer.
-_TOKENIZER_FILES = (
-    "tokenizer.model",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "generation_config.json",
-)
 MAX_SHARD_BYTES = 5_000_000_000
 
 
 def save_model(
     path: Path | str,
-    model: Transformer,
+    model: Transformer | Classifier,
     params: Params,
     *,
     dtype: DType | None = None,
@@ -46,12 +41,12 @@ def save_model(
     """Writes a Hugging Face folder, which `load_model` can read.
 
     The folder appears under its name once it is whole. If the model came from a
-    Hugging Face folder, the files of its tokenizer are copied along. transformers can
+    folder, its tokenizer, chat template and settings are copied along. transformers can
     read the folder too, unless its weights are packed.
 
     Args:
       path: The folder to make. It must not exist.
-      model: The model.
+      model: The model, or a classifier.
       params: Its params.
       dtype: Dtype to write; or "as-stored" for weights as they are in memory, those
         that are packed bit for bit. By default that of the embedding table, which is
@@ -71,7 +66,13 @@ def save_model(
     _check_dtype(dtype)
     tensors: dict[str, _Tensor] = {}
     packed: dict[str, PackedTensor] = {}
-    for ours, entry in names_huggingface(model.config, present=()).items():
+    decoder = model.model if isinstance(model, Classifier) else model
+    names = names_huggingface(decoder.config, present=())
+    config = config_to_json(decoder.config, np.dtype(dtype).name)
+    if isinstance(model, Classifier):
+        names |= names_score(model)
+        config |= classifier_to_json(model)
+    for ours, entry in names.items():
         weight = weights[ours]
         if keep and isinstance(weight, QuantizedArray):
             shape = entry.their_shape(weight.shape)
@@ -80,7 +81,8 @@ def save_model(
         else:
             written = np.dtype(weight.dtype if keep else dtype)
             tensors[entry.name] = _converted(weight, entry, written)
-    _write(path, model, tensors, dtype, packed, max_shard_bytes, files)
+    config |= packed_to_json(packed)
+    _write(path, decoder, tensors, config, max_shard_bytes, files)
 
 
 def save_weights(
@@ -120,7 +122,8 @@ def save_weights(
 
     names = names_huggingface(model.config, present=())
     tensors = {entry.name: tensor(ours, entry) for ours, entry in names.items()}
-    _write(path, model, tensors, dtype, {}, max_shard_bytes, files)
+    config = config_to_json(model.config, written.name)
+    _write(path, model, tensors, config, max_shard_bytes, files)
 
 
 class _Tensor(NamedTuple):
@@ -156,8 +159,7 @@ def _write(
     path: Path | str,
     model: Transformer,
     tensors: Mapping[str, _Tensor],
-    dtype: DType,
-    packed: Mapping[str, PackedTensor],
+    config: Mapping[str, Any],
     max_shard_bytes: int,
     files: Mapping[str, bytes],
 ) -> None:
@@ -168,17 +170,8 @@ def _write(
             lambda name: tensors[name].read(),
             max_shard_bytes=max_shard_bytes,
         )
-        config = config_to_json(model.config, np.dtype(dtype).name)
-        text = json.dumps(config | packed_to_json(packed), indent=2) + "\n"
+        text = json.dumps(config, indent=2) + "\n"
         (folder / "config.json").write_text(text)
-        _copy_tokenizer(model, folder)
+        copy_belongings(model, folder)
         for name, content in files.items():
             (folder / name).write_bytes(content)
-
-
-def _copy_tokenizer(model: Transformer, folder: Path) -> None:
-    """Copies the files of the tokenizer, if the model came from such a folder."""
-    if model.checkpoint is not None and model.checkpoint.is_dir():
-        for name in _TOKENIZER_FILES:
-            if (model.checkpoint / name).exists():
-                shutil.copy(model.checkpoint / name, folder / name)

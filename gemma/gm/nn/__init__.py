@@ -1,6 +1,6 @@
 """The models: a config, a tree of weights, and pure functions over both."""
 
-from gemma.gm.nn._cache import can_rewind
+from gemma.gm.nn._cache import can_rewind, grow_cache
 from gemma.gm.nn._catalog import (
     CATALOG,
     Gemma1_2B,
@@ -16,6 +16,7 @@ from gemma.gm.nn._catalog import (
 )
 from gemma.gm.nn._classifier import (
     Classified,
+    Classifier,
     SequenceClassifier,
     TokenClassifier,
 )
@@ -29,12 +30,15 @@ from gemma.gm.nn._config import (
     gemma3_config,
     repeat_pattern,
 )
-from gemma.gm.nn._transformer import Output, Transformer
+from gemma.gm.nn._padding import features_of_padded
+from gemma.gm.nn._transformer import Features, Output, Transformer
 
 __all__ = [
     "CATALOG",
     "AttentionType",
     "Classified",
+    "Classifier",
+    "Features",
     "Gemma1_2B",
     "Gemma1_7B",
     "Gemma2_2B",
@@ -53,8 +57,10 @@ __all__ = [
     "Transformer",
     "TransformerConfig",
     "can_rewind",
+    "features_of_padded",
     "gemma1_config",
     "gemma2_config",
     "gemma3_config",
+    "grow_cache",
     "repeat_pattern",
 ]

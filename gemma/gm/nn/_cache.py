@@ -11,6 +11,7 @@ Axes: B batch, L new tokens, S slots, K key/value heads, H head width.
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
@@ -74,6 +75,24 @@ def _init_layer(
     slots = min(cache_length, window) if layer.is_local else cache_length
     shape = (batch_size, layer.num_kv_heads, slots, layer.head_dim)
     return {"k": jnp.zeros(shape, dtype), "v": jnp.zeros(shape, dtype)}
+
+
+def grow_cache(config: TransformerConfig, cache: Cache, cache_length: int) -> Cache:
+    """Returns a cache with the same tokens that has room for more.
+
+    Args:
+      config: The model.
+      cache: Its cache, which never held more tokens than it has room for.
+      cache_length: The most tokens a sequence may have now.
+    """
+    B, dtype = cache["end"].shape[0], cache["layer_0"]["k"].dtype
+    grown = init_cache(config, batch_size=B, cache_length=cache_length, dtype=dtype)
+
+    def grow(old: Array, new: Array) -> Array:
+        # Tokens lie in the same slots: a ring that has not turned yet, or stays as it is.
+        return jax.lax.dynamic_update_slice(new, old, (0,) * old.ndim)
+
+    return jax.tree.map(grow, cache, grown)
 
 
 def can_rewind(

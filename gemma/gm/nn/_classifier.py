@@ -4,6 +4,7 @@ Axes: B batch, L length, D model width, C labels.
 """
 
 import dataclasses
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -30,8 +31,8 @@ class Classified(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class TokenClassifier:
-    """A decoder that gives each token a label.
+class Classifier:
+    """A decoder with a linear map from its vectors to scores of labels.
 
     Its params are those of the decoder, and `score` beside them.
 
@@ -45,12 +46,41 @@ class TokenClassifier:
 
     def specs(self) -> dict[str, object]:
         """Returns the tree of `ParamSpec` that the params must fit."""
-        bias = ParamSpec((self.num_labels,), axes=("label",), init="zeros")
-        return {**self.model.specs(), "score": {**_score(self), "bias": bias}}
+        return {**self.model.specs(), "score": self.score_specs()}
+
+    def score_specs(self) -> dict[str, ParamSpec]:
+        """Returns the `ParamSpec` of each weight of the map."""
+        shape = self.num_labels, self.model.config.embed_dim
+        return {"weight": ParamSpec(shape, axes=("label", "embed"))}
 
     def init(self, key: jax.Array, dtype: DType = jnp.float32) -> Params:
         """Returns random params."""
         return init_params(self.specs(), key, dtype)
+
+    def score(self, variables: Params, x: Float[Array, "*B D"]) -> Float[Array, "*B C"]:
+        """Returns the scores of vectors that `Transformer.features` made, in float32.
+
+        Args:
+          variables: `{"params": params}`.
+          x: The vectors.
+        """
+        score = variables["params"]["score"]
+        rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+        logits = einsum("RD,CD->RC", rows, score["weight"], out_dtype=jnp.float32)
+        if "bias" in score:
+            logits = logits + score["bias"][None, :]
+        return logits.reshape(*x.shape[:-1], -1)
+
+
+class TokenClassifier(Classifier):
+    """A decoder that gives each token a label; its map has a bias."""
+
+    __slots__ = ()
+
+    def score_specs(self) -> dict[str, ParamSpec]:
+        """Returns the `ParamSpec` of each weight of the map."""
+        bias = ParamSpec((self.num_labels,), axes=("label",), init="zeros")
+        return {**Classifier.score_specs(self), "bias": bias}
 
     def apply(
         self, variables: Params, tokens: Int[Array, "B L"], **options: Any
@@ -63,37 +93,20 @@ class TokenClassifier:
           **options: See `Transformer.features`.
         """
         found = self.model.features(variables, tokens, **options)
-        score = variables["params"]["score"]
-        logits = einsum("BLD,CD->BLC", found.x, score["weight"], out_dtype=jnp.float32)
         return Classified(
-            logits + score["bias"][None, None, :],
+            self.score(variables, found.x),
             found.hidden_states,
             found.attention_weights,
         )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class SequenceClassifier:
+class SequenceClassifier(Classifier):
     """A decoder that gives a text a label, at its last token.
 
-    Its params are those of the decoder, and `score` beside them. With one label it
-    estimates a number.
-
-    Attributes:
-      model: The decoder.
-      num_labels: C.
+    With one label it estimates a number.
     """
 
-    model: Transformer
-    num_labels: int
-
-    def specs(self) -> dict[str, object]:
-        """Returns the tree of `ParamSpec` that the params must fit."""
-        return {**self.model.specs(), "score": _score(self)}
-
-    def init(self, key: jax.Array, dtype: DType = jnp.float32) -> Params:
-        """Returns random params."""
-        return init_params(self.specs(), key, dtype)
+    __slots__ = ()
 
     def apply(
         self,
@@ -119,11 +132,6 @@ class SequenceClassifier:
             valid = jnp.ones(tokens.shape, bool) if mask is None else mask
             last = jnp.max(jnp.where(valid, jnp.arange(tokens.shape[1]), 0), axis=1)
         x_BD = jnp.take_along_axis(found.x, last[:, None, None], axis=1)[:, 0]
-        weight = variables["params"]["score"]["weight"]
-        logits = einsum("BD,CD->BC", x_BD, weight, out_dtype=jnp.float32)
-        return Classified(logits, found.hidden_states, found.attention_weights)
-
-
-def _score(classifier: TokenClassifier | SequenceClassifier) -> dict[str, object]:
-    shape = classifier.num_labels, classifier.model.config.embed_dim
-    return {"weight": ParamSpec(shape, axes=("label", "embed"))}
+        return Classified(
+            self.score(variables, x_BD), found.hidden_states, found.attention_weights
+        )

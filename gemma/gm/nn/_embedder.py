@@ -23,8 +23,8 @@ def embedder_specs(config: TransformerConfig) -> dict[str, ParamSpec]:
 
 
 def embed(
-    params: Params, tokens: Int[Array, "B L"], *, dtype: DType
-) -> Float[Array, "B L D"]:
+    params: Params, tokens: Int[Array, "*B"], *, dtype: DType
+) -> Float[Array, "*B D"]:
     """Returns the row of each token, times the root of the width."""
     table = params["input_embedding"]
     # The constant is rounded to the table's dtype: in bfloat16 sqrt(2560) is 50.5 and

@@ -182,6 +182,19 @@ class Transformer:
             raise ValueError("The model has no eyes: it reads text only.")
         return soft_tokens(variables["params"]["vision"], self.config.vision, images)
 
+    def embed(
+        self, variables: Params, tokens: Int[Array, "*B"]
+    ) -> Float[Array, "*B D"]:
+        """Returns what tokens are to the first layer: their rows of the table, scaled.
+
+        Args:
+          variables: `{"params": params}`.
+          tokens: Token ids.
+        """
+        params = variables["params"]
+        dtype = self.activation_dtype(params)
+        return embed(params["embedder"], tokens, dtype=dtype)
+
     def apply(
         self,
         variables: Params,
@@ -216,6 +229,7 @@ class Transformer:
         positions: Int[Array, "B L"] | None = None,
         mask: Bool[Array, "B L"] | None = None,
         cache: Cache | None = None,
+        embeddings: Float[Array, "B L D"] | None = None,
         soft: Float[Array, "B L D"] | None = None,
         last_only: bool = False,
         return_hidden_states: bool = False,
@@ -230,6 +244,8 @@ class Transformer:
             the cache holds, padding not counted. With a cache they must do so.
           mask: False for padding, which nothing sees. With a cache, padding comes last.
           cache: Keys and values of the tokens before; must have room for these.
+          embeddings: Vectors in place of those of the tokens, which then tell the
+            soft tokens only; see `embed`.
           soft: Vectors that take the place of soft tokens; others are not looked at.
             Soft tokens that follow one another see one another: an image is whole.
           last_only: Return each row's last real token only.
@@ -241,7 +257,9 @@ class Transformer:
         new = _place(tokens, positions, mask, cache)
         ropes = _ropes(config.layers, new.positions)
 
-        x_BLD = embed(params["embedder"], tokens, dtype=dtype)
+        if embeddings is None:
+            embeddings = self.embed(variables, tokens)
+        x_BLD = embeddings.astype(dtype)
         if soft is not None:
             is_soft = tokens == _soft_token(config)
             x_BLD = jnp.where(is_soft[:, :, None], soft.astype(dtype), x_BLD)

@@ -20,6 +20,7 @@ from gemma.gm.text._sampling import (
     TopPSampling,
 )
 from gemma.gm.text._stop import StopStrings
+from gemma.gm.text._token_ids import TokenIds
 from gemma.gm.text._tokenizer import Tokenizer
 from gemma.gm.text._vocabulary import PieceKind, Vocabulary
 from gemma.gm.text.constraints import Constraint, ConstraintError
@@ -64,6 +65,7 @@ __all__ = [
     "StopStrings",
     "Stream",
     "StreamingDecoder",
+    "TokenIds",
     "TokenLogprobs",
     "Tokenizer",
     "ToolRoundsError",

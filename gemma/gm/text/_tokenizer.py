@@ -1,8 +1,9 @@
 """Text to token ids and back."""
 
+import functools
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -48,8 +49,18 @@ class Tokenizer:
       ```
     """
 
-    def __init__(self, vocabulary: Vocabulary):
+    def __init__(
+        self, vocabulary: Vocabulary, *, stop_ids: Iterable[int] | None = None
+    ):
+        """Makes a tokenizer.
+
+        Args:
+          vocabulary: The pieces.
+          stop_ids: The tokens after which a model has nothing more to say; by default
+            `<eos>` and the end of a turn.
+        """
         self.vocabulary = vocabulary
+        self._stop_ids = None if stop_ids is None else tuple(stop_ids)
         # Numbers of Python's: comparing one of numpy's with an enum runs code in which
         # numpy loses a Ctrl-C.
         self._kinds = vocabulary.kinds.tobytes()
@@ -75,7 +86,8 @@ class Tokenizer:
 
     def __reduce__(self):
         # The sentencepiece processor is quicker to build than to pickle.
-        return Tokenizer, (self.vocabulary,)
+        make = functools.partial(Tokenizer, stop_ids=self._stop_ids)
+        return make, (self.vocabulary,)
 
     def __repr__(self) -> str:
         return f"Tokenizer({self.vocabulary!r}, vocab_size={self.vocab_size})"
@@ -120,6 +132,8 @@ class Tokenizer:
     @property
     def stop_ids(self) -> tuple[int, ...]:
         """The tokens after which a model has nothing more to say."""
+        if self._stop_ids is not None:
+            return self._stop_ids
         end_of_turn_id = self.end_of_turn_id
         return (
             (self.eos_id,) if end_of_turn_id is None else (self.eos_id, end_of_turn_id)

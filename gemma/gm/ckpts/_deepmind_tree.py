@@ -1,0 +1,154 @@
+"""The params tree of DeepMind's library in memory, and ours.
+
+That is the tree of `layer_0/attn/q_einsum/w` and so on, nested, without what stands
+before it in files. Nothing is computed but transposes and stacks, so gradients and dtypes
+pass through.
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gemma.gm.ckpts._errors import CheckpointError
+from gemma.gm.ckpts._load import Checkpoint
+from gemma.gm.ckpts._names_orbax import (
+    Place,
+    array_shapes,
+    by_array,
+    default_spelling,
+    find_spelling,
+    join,
+    places_orbax,
+)
+from gemma.gm.ckpts._orbax import shapes_of
+from gemma.gm.ckpts._orbax_config import config_from_shapes
+from gemma.gm.nn import TransformerConfig
+from gemma.gm.typing import Params
+from gemma.gm.weights import flatten, unflatten
+
+_WHERE = "The tree"
+
+
+def infer_config(tree: Params) -> TransformerConfig:
+    """Returns the config of the model whose tree this is.
+
+    The norms tell the family, the shapes tell the sizes; what they do not say is taken
+    from the published model of the same sizes, or from the defaults of the family.
+
+    Args:
+      tree: DeepMind's params: arrays, or anything that has their shapes.
+
+    Raises:
+      CheckpointError: It is the tree of no Gemma.
+    """
+    shapes = _shapes_of_tree(tree)
+    return config_from_shapes(shapes, find_spelling(shapes, _WHERE), _WHERE)
+
+
+def from_deepmind(tree: Params, config: TransformerConfig) -> dict[str, Any]:
+    """Returns our params of DeepMind's tree.
+
+    Args:
+      tree: DeepMind's params. Gate and up may lie either way.
+      config: The model, whose weights these must be; see `check_deepmind`.
+    """
+    arrays, places = flatten(tree), _layout(config, _gating(tree)).places
+    return unflatten({ours: p.part(arrays[p.array]) for ours, p in places.items()})
+
+
+def to_deepmind(params: Params, config: TransformerConfig) -> dict[str, Any]:
+    """Returns DeepMind's tree of our params: the inverse of `from_deepmind`."""
+    ours, arrays = flatten(params), by_array(_layout(config).places)
+    return unflatten({name: _stack(parts, ours) for name, parts in arrays.items()})
+
+
+def read_deepmind(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Returns DeepMind's tree of a checkpoint, in memory of the host.
+
+    Weights keep the dtype of the embedding in the file, float32 if that is packed.
+
+    Args:
+      checkpoint: Any checkpoint, of whatever format.
+
+    Raises:
+      CheckpointError: It is not whole.
+    """
+    checkpoint.check()
+    table = checkpoint.names["embedder/input_embedding"].name
+    dtype = checkpoint.tensors.dtype_of(table)
+    places, shapes = _layout(checkpoint.config)
+
+    def read(ours: str) -> np.ndarray:
+        return checkpoint.read_weight(ours, dtype)
+
+    arrays = by_array(places).items()
+    return unflatten({n: join(parts, shapes[n], dtype, read) for n, parts in arrays})
+
+
+def check_deepmind(tree: Params, config: TransformerConfig) -> None:
+    """Refuses a tree that is not exactly that of a model.
+
+    Raises:
+      CheckpointError: A weight is missing, unknown or of another shape. Names it.
+    """
+    if set(tree) in ({"transformer"}, {"params"}):
+        (root,) = tree
+        raise CheckpointError(
+            f"These params have one entry, {root!r}. Pass what is in it: "
+            f"params[{root!r}]."
+        )
+    found, expected = _shapes_of_tree(tree), _layout(config, _gating(tree)).shapes
+    model = f"a {config.family} of {config.num_layers} layers"
+    if missing := [name for name in expected if name not in found]:
+        raise CheckpointError(f"The params lack {missing[0]!r}, which {model} has.")
+    for name, shape in found.items():
+        if name not in expected:
+            raise CheckpointError(
+                f"The params have {name!r}, which is no weight of {model}."
+            )
+        if shape != expected[name]:
+            raise CheckpointError(
+                f"{name!r} has shape {shape}; the config asks for {expected[name]}."
+            )
+
+
+class _Layout(NamedTuple):
+    """How the tree of a model is laid out.
+
+    Attributes:
+      places: Where each of our weights lies.
+      shapes: The shape of each array.
+    """
+
+    places: Mapping[str, Place]
+    shapes: Mapping[str, tuple[int, ...]]
+
+
+@functools.lru_cache(maxsize=16)
+def _layout(config: TransformerConfig, gating: tuple[int, ...] = ()) -> _Layout:
+    """Returns the layout of a model, given the shape of gate and up if it may vary."""
+    places = places_orbax(config, default_spelling(config, gating=gating))
+    return _Layout(places, array_shapes(places, shapes_of(config)))
+
+
+def _gating(tree: Params) -> tuple[int, ...]:
+    return _shapes_of_tree(tree).get("layer_0/mlp/gating_einsum", ())
+
+
+def _shapes_of_tree(tree: Params) -> dict[str, tuple[int, ...]]:
+    if not isinstance(tree, Mapping):
+        raise CheckpointError(
+            f"{_WHERE} is a {type(tree).__name__}; a nested dict of arrays is needed."
+        )
+    return {name: tuple(np.shape(leaf)) for name, leaf in flatten(tree).items()}
+
+
+def _stack(parts: Mapping[str, Place], ours: Mapping[str, jax.Array]) -> jax.Array:
+    """Returns one of their arrays, made of our weights."""
+    whole = [ours[path].transpose(place.part_axes) for path, place in parts.items()]
+    (first, *_) = parts.values()
+    return jnp.stack(whole) if first.index else whole[0]
