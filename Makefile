@@ -38,7 +38,7 @@ imports: $(VENV)/ready
 	$(BIN)/lint-imports
 
 parity: $(PARITY)/ready
-	$(PARITY)/bin/python -m pytest tests/parity -m parity
+	$(PARITY)/bin/python -m pytest -m parity
 
 bench: $(VENV)/ready $(PARITY)/ready $(LLAMA)/ready
 	$(BIN)/python benchmarks/compare.py --rounds $(ROUNDS) \

@@ -225,6 +225,21 @@ def tiny_sampler(tiny_tokenizer):
 
 
 @pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory):
+    """A function from a name in `TINY` to a Hugging Face folder with a tokenizer."""
+
+    @functools.cache
+    def make(name: str) -> Path:
+        tiny = make_tiny(name)
+        folder = tmp_path_factory.mktemp("folders") / name
+        files = {"tokenizer.model": TOKENIZER.read_bytes()}
+        gm.ckpts.save_model(folder, tiny.model, tiny.params, files=files)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def embedded_path() -> Path:
     """The GGUF file of Gemma 3 270M, in the cache that users have."""
     try:

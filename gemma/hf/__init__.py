@@ -4,7 +4,27 @@ As of transformers 5.23, with what 4.4x called otherwise. Import from here what 
 `transformers`; what is new is in `gm`.
 """
 
+from gemma.hf._auto import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
+from gemma.hf._base_models import Gemma2Model, Gemma3TextModel, GemmaModel
 from gemma.hf._batch_encoding import BatchEncoding
+from gemma.hf._causal_lm import (
+    Gemma2ForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3ForConditionalGeneration,
+    GemmaForCausalLM,
+)
+from gemma.hf._classifiers import (
+    Gemma2ForSequenceClassification,
+    Gemma2ForTokenClassification,
+    Gemma3TextForSequenceClassification,
+    GemmaForSequenceClassification,
+    GemmaForTokenClassification,
+)
 from gemma.hf._config import (
     AutoConfig,
     Gemma2Config,
@@ -13,17 +33,52 @@ from gemma.hf._config import (
     GemmaConfig,
     PretrainedConfig,
 )
+from gemma.hf._flax import FlaxGemmaForCausalLM, FlaxGemmaModel
+from gemma.hf._generation_config import GenerationConfig
+from gemma.hf._model import PreTrainedModel
+from gemma.hf._past import DynamicCache
+from gemma.hf._pipeline import TextGenerationPipeline, pipeline
+from gemma.hf._quantization import BitsAndBytesConfig
+from gemma.hf._seeds import set_seed
+from gemma.hf._streamers import TextIteratorStreamer, TextStreamer
 from gemma.hf._tokenizer import AutoTokenizer, GemmaTokenizer, GemmaTokenizerFast
 
 __all__ = [
     "AutoConfig",
+    "AutoModel",
+    "AutoModelForCausalLM",
+    "AutoModelForSequenceClassification",
+    "AutoModelForTokenClassification",
     "AutoTokenizer",
     "BatchEncoding",
+    "BitsAndBytesConfig",
+    "DynamicCache",
+    "FlaxGemmaForCausalLM",
+    "FlaxGemmaModel",
     "Gemma2Config",
+    "Gemma2ForCausalLM",
+    "Gemma2ForSequenceClassification",
+    "Gemma2ForTokenClassification",
+    "Gemma2Model",
     "Gemma3Config",
+    "Gemma3ForCausalLM",
+    "Gemma3ForConditionalGeneration",
     "Gemma3TextConfig",
+    "Gemma3TextForSequenceClassification",
+    "Gemma3TextModel",
     "GemmaConfig",
+    "GemmaForCausalLM",
+    "GemmaForSequenceClassification",
+    "GemmaForTokenClassification",
+    "GemmaModel",
     "GemmaTokenizer",
     "GemmaTokenizerFast",
+    "GenerationConfig",
+    "PreTrainedModel",
     "PretrainedConfig",
+    "TextGenerationPipeline",
+    "TextIteratorStreamer",
+    "TextStreamer",
+    "pipeline",
+    "set_seed",
 ]

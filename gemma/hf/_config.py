@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from gemma.gm import hub
-from gemma.gm.ckpts import config_from_json
+from gemma.gm import ckpts, hub
 from gemma.gm.nn import TransformerConfig
 
 _FILE = "config.json"
@@ -44,6 +43,7 @@ _TEXT = _COMMON | {
 }
 # What older versions called otherwise.
 _OLD_NAMES = {"torch_dtype": "dtype", "hidden_act": "hidden_activation"}
+_LABELS = ("num_labels", "id2label", "label2id")
 _OLD_ROPE = ("rope_theta", "rope_scaling", "rope_local_base_freq")
 
 
@@ -54,6 +54,13 @@ class PretrainedConfig:
       id2label: The names of labels, for classifiers.
       label2id: Their numbers.
     """
+
+    use_cache: bool
+    return_dict: bool
+    output_hidden_states: bool
+    output_attentions: bool
+    problem_type: str | None
+    pad_token_id: int | None
 
     model_type: ClassVar[str] = ""
     defaults: ClassVar[Mapping[str, Any]] = _COMMON
@@ -88,13 +95,21 @@ class PretrainedConfig:
 
     @classmethod
     def from_dict(cls, stated: Mapping[str, Any], **changes: Any) -> Self:
-        """Returns the config of a config.json; fields that nobody knows are kept."""
-        known = {*cls.defaults, *_OLD_ROPE, *_OLD_NAMES}
-        labels = {"num_labels", "id2label", "label2id"}
-        merged = {**stated, **changes}
-        taken = {n: v for n, v in merged.items() if n in known | labels}
-        config = cls(**taken)
-        rest = {n: v for n, v in stated.items() if n not in known | labels}
+        """Returns the config of a config.json; fields that nobody knows are kept.
+
+        Args:
+          stated: What it holds.
+          **changes: Fields instead of those.
+
+        Raises:
+          TypeError: There is no field that is to be changed.
+        """
+        known = {*cls.defaults, *_OLD_ROPE, *_OLD_NAMES, *_LABELS}
+        if "num_labels" in changes:
+            stated = {n: v for n, v in stated.items() if n not in _LABELS}
+        taken = {n: v for n, v in stated.items() if n in known}
+        config = cls(**{**taken, **changes})
+        rest = {n: v for n, v in stated.items() if n not in known}
         rest.pop("model_type", None)
         config._take(rest)
         return config
@@ -113,12 +128,25 @@ class PretrainedConfig:
           ValueError: It is of another kind of model.
         """
         stated = read_config(pretrained_model_name_or_path)
+        return cls.from_dict(cls.own(stated, pretrained_model_name_or_path), **changes)
+
+    @classmethod
+    def own(cls, stated: Mapping[str, Any], where: object) -> Mapping[str, Any]:
+        """Returns what of a config.json this class is for.
+
+        Args:
+          stated: What it holds.
+          where: The checkpoint, for error messages.
+
+        Raises:
+          ValueError: It is of another kind of model.
+        """
         if stated.get("model_type") != cls.model_type:
             raise ValueError(
-                f"{pretrained_model_name_or_path} is a {stated.get('model_type')!r} and "
-                f"{cls.__name__} is for {cls.model_type!r}. AutoConfig finds the class."
+                f"{where} is a {stated.get('model_type')!r} and {cls.__name__} is for "
+                f"{cls.model_type!r}. The Auto classes find the right one."
             )
-        return cls.from_dict(stated, **changes)
+        return stated
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what config.json holds."""
@@ -152,7 +180,7 @@ class PretrainedConfig:
         Raises:
           CheckpointError: The fields describe no Gemma.
         """
-        return config_from_json(self.to_dict(), type(self).__name__)
+        return ckpts.config_from_json(self.to_dict(), type(self).__name__)
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)
@@ -212,7 +240,7 @@ class Gemma2Config(PretrainedConfig):
 
 
 class Gemma3TextConfig(PretrainedConfig):
-    """The text model of Gemma 3."""
+    """The text model of Gemma 3, alone or in one that has eyes."""
 
     model_type = "gemma3_text"
     defaults = _TEXT | {
@@ -222,9 +250,17 @@ class Gemma3TextConfig(PretrainedConfig):
         "sliding_window": 4096,
         "sliding_window_pattern": 6,
         "layer_types": None,
+        "use_bidirectional_attention": False,
         "final_logit_softcapping": None,
         "attn_logit_softcapping": None,
     }
+
+    @classmethod
+    def own(cls, stated: Mapping[str, Any], where: object) -> Mapping[str, Any]:
+        """Returns the text part of a config.json; see `PretrainedConfig.own`."""
+        if stated.get("model_type") == Gemma3Config.model_type:
+            return {**stated["text_config"], "model_type": cls.model_type}
+        return super().own(stated, where)
 
 
 class Gemma3Config(PretrainedConfig):
@@ -263,30 +299,39 @@ class AutoConfig:
     ) -> PretrainedConfig:
         """Returns the config of a checkpoint; see `PretrainedConfig.from_pretrained`."""
         stated = read_config(pretrained_model_name_or_path)
-        for kind in _CLASSES:
-            if stated.get("model_type") == kind.model_type:
-                return kind.from_dict(stated, **changes)
-        raise ValueError(
-            f"{pretrained_model_name_or_path} is a {stated.get('model_type')!r}; "
-            f"{', '.join(kind.model_type for kind in _CLASSES)} are known."
-        )
+        kind = config_class(stated, pretrained_model_name_or_path)
+        return kind.from_dict(stated, **changes)
+
+
+def config_class(stated: Mapping[str, Any], where: object) -> type[PretrainedConfig]:
+    """Returns the class for a config.json.
+
+    Raises:
+      ValueError: There is none.
+    """
+    for kind in _CLASSES:
+        if stated.get("model_type") == kind.model_type:
+            return kind
+    raise ValueError(
+        f"{where} is a {stated.get('model_type')!r}; "
+        f"{', '.join(kind.model_type for kind in _CLASSES)} are known."
+    )
 
 
 def read_config(name: str | Path) -> dict[str, Any]:
-    """Returns the config.json of a checkpoint.
+    """Returns the config.json of a checkpoint, or what it would hold in other formats.
 
     Raises:
-      ValueError: There is none, or it holds no object.
+      CheckpointError: There is none, and it is no checkpoint of another format.
+      ValueError: It holds no object.
     """
     path = hub.resolve(name)
     file = (path if path.is_dir() else path.parent) / _FILE
+    if path.suffix == ".gguf" or not file.exists():
+        config = ckpts.load_config(path)
+        return ckpts.config_to_json(config, "bfloat16") | {"dtype": None}
     try:
         stated = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(
-            f"{path} has no {_FILE}: it is no Hugging Face folder. gm.ckpts.load_config "
-            "reads other checkpoints."
-        ) from None
     except ValueError as error:
         raise ValueError(f"{file} is not JSON: {error}") from None
     if not isinstance(stated, dict):

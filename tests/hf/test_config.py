@@ -103,12 +103,14 @@ def test_misspelled_fields_are_refused():
 
 
 def test_other_checkpoints_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"has no config\.json"):
+    with pytest.raises(
+        ValueError, match=r"is not a checkpoint: it has no config\.json"
+    ):
         AutoConfig.from_pretrained(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     with pytest.raises(ValueError, match="is a 'llama'; gemma, gemma2"):
         AutoConfig.from_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="AutoConfig finds the class"):
+    with pytest.raises(ValueError, match="The Auto classes find the right one"):
         GemmaConfig.from_pretrained(tmp_path)
     (tmp_path / "config.json").write_text("[")
     with pytest.raises(ValueError, match="is not JSON"):

@@ -32,7 +32,7 @@ class TokenIds(Tokenizer):
         """
         self._vocab_size, self._stop_ids = vocab_size, tuple(stop_ids)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         make = functools.partial(TokenIds, stop_ids=self._stop_ids)
         return make, (self._vocab_size,)
 

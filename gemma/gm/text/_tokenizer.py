@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -84,7 +85,7 @@ class Tokenizer:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         # The sentencepiece processor is quicker to build than to pickle.
         make = functools.partial(Tokenizer, stop_ids=self._stop_ids)
         return make, (self.vocabulary,)

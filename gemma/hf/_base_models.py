@@ -1,0 +1,76 @@
+"""Models without a head: the last hidden state."""
+
+from typing import Any
+
+from gemma.gm.typing import Params
+from gemma.hf._config import Gemma2Config, Gemma3TextConfig, GemmaConfig
+from gemma.hf._model import PreTrainedModel
+from gemma.hf._outputs import BaseModelOutputWithPast
+
+
+class BaseModel(PreTrainedModel):
+    """A decoder without a head."""
+
+    def forward(
+        self,
+        input_ids: Any = None,
+        attention_mask: Any = None,
+        position_ids: Any = None,
+        past_key_values: Any = None,
+        inputs_embeds: Any = None,
+        use_cache: bool | None = None,
+        *,
+        params: Params | None = None,
+        **options: Any,
+    ) -> BaseModelOutputWithPast:
+        """Returns the last hidden state of each token.
+
+        Args:
+          input_ids: Ids, [B, L].
+          attention_mask: 0 for padding, [B, L], or with the tokens before; padding may
+            stand anywhere.
+          position_ids: Place of each token in its row. By default they are counted, and
+            padding is not.
+          past_key_values: Keys and values of the tokens before, as an earlier pass
+            returned them; or what `init_cache` returns, of a fixed size.
+          inputs_embeds: Vectors instead of ids; see `get_input_embeddings`.
+          use_cache: Whether to return `past_key_values`; by default as the config says,
+            and not under `jax.jit` and the like.
+          params: Instead of the model's.
+          **options: `output_hidden_states`, `output_attentions`, `return_dict`; by
+            default as the config says.
+        """
+        found = self._pass(
+            self._params_or(params),
+            input_ids,
+            attention_mask,
+            position_ids,
+            past_key_values,
+            inputs_embeds,
+            use_cache,
+            options,
+        )
+        return BaseModelOutputWithPast(
+            last_hidden_state=found.features.x,
+            past_key_values=found.past,
+            hidden_states=found.features.hidden_states,
+            attentions=found.features.attention_weights,
+        )
+
+
+class GemmaModel(BaseModel):
+    """Gemma 1 without its head."""
+
+    config_class = GemmaConfig
+
+
+class Gemma2Model(BaseModel):
+    """Gemma 2 without its head."""
+
+    config_class = Gemma2Config
+
+
+class Gemma3TextModel(BaseModel):
+    """The text model of Gemma 3 without its head."""
+
+    config_class = Gemma3TextConfig

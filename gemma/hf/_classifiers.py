@@ -1,0 +1,230 @@
+"""Classifiers of texts and of tokens, with their losses.
+
+Axes: B batch, L length, C labels.
+"""
+
+import warnings
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from gemma.gm import ckpts, losses, nn
+from gemma.gm.typing import Params
+from gemma.hf._arrays import to_jax
+from gemma.hf._config import Gemma2Config, Gemma3TextConfig, GemmaConfig
+from gemma.hf._loading import Options
+from gemma.hf._model import PreTrainedModel
+from gemma.hf._outputs import (
+    SequenceClassifierOutputWithPast,
+    TokenClassifierOutput,
+)
+
+_REGRESSION = "regression"
+_SINGLE_LABEL = "single_label_classification"
+_MULTI_LABEL = "multi_label_classification"
+_PROBLEM_TYPES = (_REGRESSION, _SINGLE_LABEL, _MULTI_LABEL)
+
+
+_score = jax.jit(nn.Classifier.score, static_argnums=0)
+_squared_error = jax.jit(losses.squared_error)
+_cross_entropy = jax.jit(losses.cross_entropy)
+_binary_cross_entropy = jax.jit(losses.binary_cross_entropy)
+
+
+class ClassifierModel(PreTrainedModel):
+    """A decoder with scores of labels, as many as its config names."""
+
+    kind: ClassVar[type[nn.Classifier]]
+
+    @property
+    def num_labels(self) -> int:
+        """How many labels there are."""
+        return self.config.num_labels
+
+    def _core(self) -> nn.Classifier:
+        return self.kind(self.transformer, self.num_labels)
+
+    def _read(self, checkpoint: ckpts.Checkpoint, options: Options) -> Params:
+        if checkpoint.num_labels is None:
+            warnings.warn(
+                f"{checkpoint.path} is no classifier yet: the scores of its labels are "
+                "random, and have to be trained.",
+                stacklevel=3,
+            )
+        return ckpts.read_classifier(checkpoint, self._core(), dtype=options.weights)
+
+
+class SequenceClassifierModel(ClassifierModel):
+    """A decoder that gives a text a label, or a number if there is one label only."""
+
+    kind = nn.SequenceClassifier
+
+    def forward(
+        self,
+        input_ids: Any = None,
+        attention_mask: Any = None,
+        position_ids: Any = None,
+        past_key_values: Any = None,
+        inputs_embeds: Any = None,
+        labels: Any = None,
+        use_cache: bool | None = None,
+        *,
+        params: Params | None = None,
+        **options: Any,
+    ) -> SequenceClassifierOutputWithPast:
+        """Returns the scores of each text's labels, [B, C], at its last token.
+
+        That is the last one that is not the config's padding token, wherever padding
+        stands; of `inputs_embeds` the last one.
+
+        Args:
+          input_ids: See `GemmaModel.forward`, and the next four too.
+          attention_mask: See there.
+          position_ids: See there.
+          past_key_values: See there.
+          inputs_embeds: See there.
+          labels: A number each for regression, a label each, or how right each label
+            is, [B, C]. `config.problem_type` says which; by default one label is
+            regression, and whole numbers are labels.
+          use_cache: Whether to return `past_key_values`; by default not.
+          params: Instead of the model's.
+          **options: See there.
+        """
+        given = self._params_or(params)
+        found = self._pass(
+            given,
+            input_ids,
+            attention_mask,
+            position_ids,
+            past_key_values,
+            inputs_embeds,
+            bool(use_cache),
+            options,
+        )
+        last = self._last(to_jax(input_ids), found.features.x)
+        x = jnp.take_along_axis(found.features.x, last[:, None, None], axis=1)[:, 0]
+        logits = _score(self._core(), {"params": given}, x)
+        return SequenceClassifierOutputWithPast(
+            loss=None if labels is None else self._loss(logits, to_jax(labels)),
+            logits=logits,
+            past_key_values=found.past,
+            hidden_states=found.features.hidden_states,
+            attentions=found.features.attention_weights,
+        )
+
+    def _last(self, tokens: jax.Array | None, x: jax.Array) -> jax.Array:
+        """Returns where the last token of each text is."""
+        B, L, _ = x.shape
+        pad = self.config.pad_token_id
+        if tokens is None or pad is None:
+            return jnp.full([B], L - 1, jnp.int32)
+        place = jnp.arange(L, dtype=jnp.int32)
+        return jnp.max(jnp.where(tokens != pad, place[None, :], 0), axis=1)
+
+    def _loss(self, logits: jax.Array, labels: jax.Array) -> jax.Array:
+        """Returns the loss of the kind of problem, which the config keeps."""
+        if self.config.problem_type is None:
+            self.config.problem_type = self._problem_type(labels)
+        if self.config.problem_type == _REGRESSION:
+            return _squared_error(logits.reshape(labels.shape), labels)
+        if self.config.problem_type == _SINGLE_LABEL:
+            return _cross_entropy(logits, labels.reshape(-1))
+        if self.config.problem_type == _MULTI_LABEL:
+            return _binary_cross_entropy(logits, labels.astype(jnp.float32))
+        raise ValueError(
+            f"problem_type is {self.config.problem_type!r}; choose "
+            f"{', '.join(map(repr, _PROBLEM_TYPES))}."
+        )
+
+    def _problem_type(self, labels: jax.Array) -> str:
+        if self.num_labels == 1:
+            return _REGRESSION
+        is_whole = jnp.issubdtype(labels.dtype, jnp.integer)
+        return _SINGLE_LABEL if is_whole else _MULTI_LABEL
+
+
+class TokenClassifierModel(ClassifierModel):
+    """A decoder that gives each token a label."""
+
+    kind = nn.TokenClassifier
+
+    def forward(
+        self,
+        input_ids: Any = None,
+        attention_mask: Any = None,
+        position_ids: Any = None,
+        past_key_values: Any = None,
+        inputs_embeds: Any = None,
+        labels: Any = None,
+        use_cache: bool | None = None,
+        *,
+        params: Params | None = None,
+        **options: Any,
+    ) -> TokenClassifierOutput:
+        """Returns the scores of each token's labels, [B, L, C].
+
+        Args:
+          input_ids: See `GemmaModel.forward`, and the next four too.
+          attention_mask: See there.
+          position_ids: See there.
+          past_key_values: See there.
+          inputs_embeds: See there.
+          labels: The label of each token, -100 where the loss shall not count.
+          use_cache: False; what is returned holds no keys and values.
+          params: Instead of the model's.
+          **options: See there.
+        """
+        if use_cache:
+            raise ValueError("A TokenClassifierOutput has no past_key_values.")
+        given = self._params_or(params)
+        found = self._pass(
+            given,
+            input_ids,
+            attention_mask,
+            position_ids,
+            past_key_values,
+            inputs_embeds,
+            False,
+            options,
+        )
+        logits = _score(self._core(), {"params": given}, found.features.x)
+        loss = None
+        if labels is not None:
+            loss = _cross_entropy(logits, to_jax(labels))
+        return TokenClassifierOutput(
+            loss=loss,
+            logits=logits,
+            hidden_states=found.features.hidden_states,
+            attentions=found.features.attention_weights,
+        )
+
+
+class GemmaForSequenceClassification(SequenceClassifierModel):
+    """Gemma 1 that gives texts labels."""
+
+    config_class = GemmaConfig
+
+
+class Gemma2ForSequenceClassification(SequenceClassifierModel):
+    """Gemma 2 that gives texts labels."""
+
+    config_class = Gemma2Config
+
+
+class Gemma3TextForSequenceClassification(SequenceClassifierModel):
+    """Gemma 3 that gives texts labels."""
+
+    config_class = Gemma3TextConfig
+
+
+class GemmaForTokenClassification(TokenClassifierModel):
+    """Gemma 1 that gives tokens labels."""
+
+    config_class = GemmaConfig
+
+
+class Gemma2ForTokenClassification(TokenClassifierModel):
+    """Gemma 2 that gives tokens labels."""
+
+    config_class = Gemma2Config

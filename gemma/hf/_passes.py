@@ -1,0 +1,140 @@
+"""One pass over tokens: what goes in, in whatever kinds of arrays, and the programs.
+
+Programs are compiled for each shape that comes.
+
+Axes: B batch, L length, D model width.
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+
+from gemma.gm import nn
+from gemma.gm.typing import Cache, Params
+from gemma.hf._arrays import to_jax
+from gemma.hf._config import PretrainedConfig
+
+
+class Wanted(NamedTuple):
+    """What to return besides.
+
+    Attributes:
+      hidden_states: What each layer returns.
+      attentions: Where it looked.
+    """
+
+    hidden_states: bool
+    attentions: bool
+
+    @classmethod
+    def read(cls, config: PretrainedConfig, options: Mapping[str, Any]) -> "Wanted":
+        names = "output_hidden_states", "output_attentions"
+        if unknown := options.keys() - set(names):
+            raise TypeError(f"A pass takes no {', '.join(map(repr, sorted(unknown)))}.")
+        found = [options.get(name) for name in names]
+        return cls(
+            *(
+                bool(getattr(config, name) if value is None else value)
+                for name, value in zip(names, found, strict=True)
+            )
+        )
+
+
+class Inputs(NamedTuple):
+    """What goes in, as arrays of JAX.
+
+    Attributes:
+      tokens: [B, L].
+      mask: False for padding, [B, L].
+      positions: [B, L].
+      embeddings: [B, L, D].
+    """
+
+    tokens: jax.Array
+    mask: jax.Array | None
+    positions: jax.Array | None
+    embeddings: jax.Array | None
+
+
+def read_inputs(
+    input_ids: Any, attention_mask: Any, position_ids: Any, inputs_embeds: Any
+) -> Inputs:
+    if (input_ids is None) == (inputs_embeds is None):
+        raise ValueError("Pass exactly one of input_ids and inputs_embeds.")
+    embeddings, tokens = to_jax(inputs_embeds), to_jax(input_ids)
+    if tokens is None:
+        assert embeddings is not None
+        tokens = jnp.zeros(embeddings.shape[:2], jnp.int32)
+    if tokens.ndim != 2:
+        raise ValueError(
+            f"The input has shape {tokens.shape}; it needs an axis for the batch and one "
+            "for the tokens."
+        )
+    B, L = tokens.shape
+    mask, positions = to_jax(attention_mask), to_jax(position_ids)
+    if mask is not None:
+        if mask.ndim != 2 or mask.shape[0] != B or mask.shape[1] < L:
+            raise ValueError(
+                f"attention_mask has shape {mask.shape} for {B} rows of {L} tokens; "
+                "masks say of each token whether it is padding, 0, or not."
+            )
+        # Of the tokens before, the cache knows which were padding.
+        mask = mask[:, -L:].astype(bool)
+    if positions is not None:
+        positions = jnp.broadcast_to(positions, (B, L)).astype(jnp.int32)
+    return Inputs(tokens.astype(jnp.int32), mask, positions, embeddings)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "wanted"))
+def run(
+    model: nn.Transformer, params: Params, new: Inputs, *, wanted: Wanted
+) -> nn.Features:
+    """Returns what the decoder makes of whole sequences."""
+    return model.features(
+        {"params": params},
+        new.tokens,
+        positions=new.positions,
+        mask=new.mask,
+        embeddings=new.embeddings,
+        return_hidden_states=wanted.hidden_states,
+        return_attention_weights=wanted.attentions,
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("model", "wanted"))
+def run_on(
+    model: nn.Transformer, params: Params, new: Inputs, cache: Cache, *, wanted: Wanted
+) -> nn.Features:
+    """Returns what the decoder makes of tokens that follow those in a cache."""
+    variables = {"params": params}
+    options: dict[str, Any] = {
+        "cache": cache,
+        "embeddings": new.embeddings,
+        "return_hidden_states": wanted.hidden_states,
+    }
+    if new.mask is None or new.tokens.shape[1] == 1:
+        return model.features(variables, new.tokens, mask=new.mask, **options)
+    return nn.features_of_padded(model, variables, new.tokens, mask=new.mask, **options)
+
+
+def require_following(
+    positions: jax.Array | None, cache: Cache, mask: jax.Array | None
+) -> None:
+    """Refuses positions other than those after what the cache holds."""
+    if positions is None:
+        return
+    if mask is None:
+        mask = jnp.ones(positions.shape, bool)
+    following = cache["end"][:, None] + jnp.cumsum(mask, axis=1, dtype=jnp.int32) - 1
+    same = jnp.where(mask, positions == following, True).all()
+    if isinstance(same, Tracer):
+        raise ValueError("position_ids are not looked at with a cache: leave them out.")
+    if not same:
+        raise ValueError(
+            "position_ids do not go on after past_key_values, padding not counted. "
+            "Leave them out: they are counted from the attention_mask."
+        )

@@ -1,0 +1,174 @@
+"""`generate` and its settings, streamers and the pipeline."""
+
+import io
+import json
+import threading
+
+import numpy as np
+import pytest
+
+from gemma import hf
+
+PROMPT = "in the house"
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_folder):
+    return hf.AutoTokenizer.from_pretrained(tiny_folder("gemma1_mqa"))
+
+
+@pytest.fixture(scope="module")
+def lm(tiny_folder):
+    return hf.GemmaForCausalLM.from_pretrained(
+        tiny_folder("gemma1_mqa"), dtype="float32"
+    )
+
+
+@pytest.fixture
+def ids(tokenizer):
+    return tokenizer(PROMPT, return_tensors="np")["input_ids"]
+
+
+def greedy(lm, ids, **options):
+    return np.asarray(lm.generate(ids, do_sample=False, **options))
+
+
+@pytest.mark.slow
+def test_answer_is_that_of_the_sampler(lm, ids, tiny_sampler):
+    expected = tiny_sampler("gemma1_mqa").generate(ids[0].tolist(), max_new_tokens=9)
+    found = greedy(lm, ids, max_new_tokens=9, eos_token_id=[1, 6])
+    assert found[0, ids.shape[1] :].tolist() == list(expected.token_ids)
+
+
+@pytest.mark.slow
+def test_padding_changes_no_answer(lm, ids):
+    length = ids.shape[1]
+    alone = greedy(lm, ids, max_new_tokens=6)[0, length:]
+    for left, right in ((3, 0), (0, 3)):
+        mask = np.pad(np.ones_like(ids), ((0, 0), (left, right)))
+        padded = np.pad(ids, ((0, 0), (left, right)))
+        found = greedy(lm, padded, attention_mask=mask, max_new_tokens=6)
+        assert found[0, length + 3 :].tolist() == alone.tolist()
+
+
+@pytest.mark.slow
+def test_answers_that_end_are_filled_up(lm, ids):
+    free = greedy(lm, ids, max_new_tokens=6)[0, ids.shape[1] :]
+    both = np.repeat(ids, 2, axis=0)
+    both[1, -1] = 9
+    found = greedy(lm, both, max_new_tokens=6, eos_token_id=int(free[2]))
+    assert found[0, ids.shape[1] :].tolist()[:3] == free[:3].tolist()
+    assert set(found[0, ids.shape[1] + 3 :].tolist()) <= {0}
+
+
+@pytest.mark.slow
+def test_stop_strings_need_a_tokenizer_and_end_answers(lm, ids, tokenizer):
+    answer = greedy(lm, ids, max_new_tokens=8)[0, ids.shape[1] :]
+    with pytest.raises(ValueError, match="stop_strings need the tokenizer"):
+        greedy(lm, ids, max_new_tokens=8, stop_strings="x")
+    piece = tokenizer.decode(answer[3:4])
+    stop = {"stop_strings": [piece], "tokenizer": tokenizer}
+    found = greedy(lm, ids, max_new_tokens=8, **stop)[0, ids.shape[1] :]
+    text = tokenizer.decode(found)
+    assert piece in text
+    assert len(found) < len(answer)
+
+
+@pytest.mark.slow
+def test_seeds_repeat(lm, ids):
+    draw = {"do_sample": True, "max_new_tokens": 8, "top_k": 0}
+    hf.set_seed(3)
+    first = lm.generate(ids, **draw).tolist()
+    second = lm.generate(ids, **draw).tolist()
+    hf.set_seed(3)
+    assert lm.generate(ids, **draw).tolist() == first != second
+    keyed = lm.generate(ids, **draw, prng_key=5).tolist()
+    assert lm.generate(ids, **draw, prng_key=5).tolist() == keyed
+
+
+@pytest.mark.slow
+def test_forbidden_words_never_come(lm, ids):
+    answer = greedy(lm, ids, max_new_tokens=5)[0, ids.shape[1] :].tolist()
+    found = greedy(lm, ids, max_new_tokens=5, bad_words_ids=[[i] for i in answer])
+    assert not set(found[0, ids.shape[1] :].tolist()) & set(answer)
+
+
+@pytest.mark.slow
+def test_streamer_prints_the_answer(lm, ids, tokenizer, monkeypatch):
+    monkeypatch.setattr("sys.stdout", out := io.StringIO())
+    streamer = hf.TextStreamer(tokenizer, skip_prompt=True)
+    found = greedy(lm, ids, max_new_tokens=6, streamer=streamer)
+    assert out.getvalue() == tokenizer.decode(found[0, ids.shape[1] :]) + "\n"
+
+
+@pytest.mark.slow
+def test_streamer_yields_the_answer(lm, ids, tokenizer):
+    streamer = hf.TextIteratorStreamer(tokenizer, skip_special_tokens=True)
+    thread = threading.Thread(
+        target=lm.generate, args=(ids,), kwargs={"streamer": streamer}
+    )
+    thread.start()
+    text = "".join(streamer)
+    thread.join()
+    assert text.startswith(PROMPT)
+    assert len(text) > len(PROMPT)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"num_beams": 4}, ValueError, "num_beams=4 is not possible; it may be 1"),
+        ({"temprature": 1}, TypeError, "generate has no 'temprature'"),
+        ({"temperature": 0.5}, ValueError, "changes nothing unless.*do_sample=True"),
+        ({"max_length": 2}, ValueError, "there is no room for an answer"),
+        ({"bad_words_ids": [[3, 4]]}, ValueError, r"has \[3, 4\]; words of one token"),
+        ({"attention_mask": np.ones((1, 2))}, ValueError, "attention_mask has shape"),
+    ],
+)
+def test_options_that_cannot_be_honoured(options, error, message, lm, ids):
+    with pytest.raises(error, match=message):
+        lm.generate(ids, **options)
+
+
+def test_nothing_to_go_on_from(lm):
+    with pytest.raises(ValueError, match="There is no prompt"):
+        lm.generate(max_new_tokens=3)
+
+
+def test_config_of_a_checkpoint(tmp_path):
+    stated = {
+        "eos_token_id": [1, 106], "do_sample": True, "top_k": 64, "top_p": 0.95,
+        "cache_implementation": "hybrid", "transformers_version": "4.50.0",
+    }  # fmt: skip
+    (tmp_path / "generation_config.json").write_text(json.dumps(stated))
+    config = hf.GenerationConfig.from_pretrained(tmp_path)
+    assert (config.top_k, config.stop_ids) == (64, [1, 106])
+    config.save_pretrained(tmp_path / "again")
+    assert hf.GenerationConfig.from_pretrained(tmp_path / "again") == config
+
+
+@pytest.mark.slow
+def test_model_takes_the_config_that_lies_beside_it(tiny_folder, tmp_path):
+    hf.GemmaForCausalLM.from_pretrained(tiny_folder("gemma1_mqa")).save_pretrained(
+        tmp_path
+    )
+    stated = {"eos_token_id": [1, 106], "do_sample": True, "top_k": 3}
+    (tmp_path / "generation_config.json").write_text(json.dumps(stated))
+    model = hf.GemmaForCausalLM.from_pretrained(tmp_path)
+    assert model.generation_config.top_k == 3
+    assert model.generation_config.stop_ids == [1, 106]
+
+
+@pytest.mark.slow
+def test_pipeline_takes_several_texts(lm, tokenizer):
+    pipe = hf.pipeline(model=lm, tokenizer=tokenizer)
+    found = pipe(["in", PROMPT], max_new_tokens=4, do_sample=False)
+    assert [row[0]["generated_text"].startswith(text) for row, text in
+            zip(found, ["in", PROMPT], strict=True)] == [True, True]  # fmt: skip
+    alone = pipe(PROMPT, max_new_tokens=4, do_sample=False, return_full_text=False)
+    assert PROMPT + alone[0]["generated_text"] == found[1][0]["generated_text"]
+
+
+def test_pipeline_of_another_task(lm):
+    with pytest.raises(ValueError, match=r"task is 'fill-mask'; there is 'text-gen"):
+        hf.pipeline("fill-mask", model=lm)
