@@ -1,4 +1,4 @@
-# make demo | test | check | parity | bench | quality | sanitize | format
+# make demo | test | check | parity | docs | bench | quality | sanitize | format
 PYTHON ?= python3
 VENV := .venv
 # How often the contestants of `make bench` take their turn.
@@ -15,7 +15,7 @@ LLAMA_CPP := llama-cpp-python==0.3.36
 # What the C++ library is made of.
 KERNELS := CMakeLists.txt $(wildcard gemma/gm/kernels/*.cc gemma/gm/kernels/*.h gemma/gm/kernels/*.inc)
 
-.PHONY: demo test check format-check lint types imports parity bench quality sanitize format clean
+.PHONY: demo test check format-check lint types imports parity docs bench quality sanitize format clean
 
 demo: $(VENV)/ready
 	$(BIN)/gemma generate "The capital of France is" --max-new-tokens 32
@@ -39,6 +39,10 @@ imports: $(VENV)/ready
 
 parity: $(PARITY)/ready
 	$(PARITY)/bin/python -m pytest -m parity
+
+# What it says runs in `make test`. NO_MKDOCS_2_WARNING: of a version that is not used.
+docs: $(VENV)/ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/ready $(PARITY)/ready $(LLAMA)/ready
 	$(BIN)/python benchmarks/compare.py --rounds $(ROUNDS) \
@@ -70,7 +74,7 @@ format: $(VENV)/ready
 $(VENV)/ready: pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[demo,hub,constrained,mcp,orbax,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[demo,hub,constrained,mcp,orbax,docs,dev]'
 	touch $@
 
 $(PARITY)/ready: pyproject.toml $(KERNELS)

@@ -67,8 +67,15 @@ def write_model(
       progress: Called with the bytes written so far and in all.
 
     Raises:
-      CommandError: The disk is full, or what the format needs is missing.
+      CommandError: The disk is full, what the format needs is missing, or the model is
+        a classifier.
     """
+    if source.num_labels is not None:
+        raise CommandError(
+            f"{source.path} is a classifier of {source.num_labels} labels, and only "
+            "language models are converted.",
+            hint="gm.ckpts.load_classifier and save_model go between dtypes.",
+        )
     _require_room(path, source, dtype)
     with _explained_if_full(path):
         if format is Format.GGUF:

@@ -554,3 +554,14 @@ def test_llama_cpp_answers_as_we_do(gemma, converted, embedded_path, dtype):
     theirs = ask_llama(path, prompt, 12)
     ours = gemma("generate", "-m", path, prompt, "-n", 12)
     assert ours.stdout.removesuffix("\n") == theirs
+
+
+def test_classifier_is_not_converted(refused, tiny_model, tmp_path):
+    classifier = gm.nn.SequenceClassifier(tiny_model("gemma1_mqa").model, 2)
+    params = classifier.init(jax.random.key(0))
+    gm.ckpts.save_model(tmp_path / "c", classifier, params)
+    error, hint = refused(tmp_path / "c", tmp_path / "out.gguf")
+    assert error.endswith("is a classifier of 2 labels, and only language models are "
+                          "converted.")  # fmt: skip
+    assert "load_classifier" in hint
+    assert not (tmp_path / "out.gguf").exists()

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from gemma.gm._lazy import lazily
 from gemma.gm.ckpts._errors import CheckpointError
 from gemma.gm.ckpts._gguf import EMBEDDING, GgufFile, find_gguf, read_gguf_metadata
+from gemma.gm.ckpts._paths import CheckpointPath
 from gemma.gm.ckpts._strings import Strings
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
         open_checkpoint,
     )
     from gemma.gm.ckpts._names_huggingface import config_from_json, config_to_json
-    from gemma.gm.ckpts._orbax_save import save_orbax
+    from gemma.gm.ckpts._orbax_save import save_orbax, save_params
     from gemma.gm.ckpts._save import MAX_SHARD_BYTES, save_model, save_weights
 
 __getattr__ = lazily(
@@ -57,6 +58,7 @@ __getattr__ = lazily(
         "save_gguf": "_gguf_writer",
         "save_model": "_save",
         "save_orbax": "_orbax_save",
+        "save_params": "_orbax_save",
         "save_weights": "_save",
         "to_deepmind": "_deepmind_tree",
     },
@@ -68,6 +70,7 @@ __all__ = [
     "MAX_SHARD_BYTES",
     "Checkpoint",
     "CheckpointError",
+    "CheckpointPath",
     "GgufFile",
     "GgufType",
     "Progress",
@@ -91,6 +94,7 @@ __all__ = [
     "save_gguf",
     "save_model",
     "save_orbax",
+    "save_params",
     "save_weights",
     "to_deepmind",
 ]

@@ -4,14 +4,15 @@ import dataclasses
 import functools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gemma.gm import kernels, peft
+from gemma.gm import hub, kernels, peft
 from gemma.gm.ckpts._errors import CheckpointError
 from gemma.gm.ckpts._gguf import GgufFile, find_gguf, find_mmproj
 from gemma.gm.ckpts._joined_tensors import JoinedTensors
@@ -71,9 +72,15 @@ class Checkpoint:
         return None if shape is None else shape[0]
 
     def read_params(
-        self, *, dtype: DType | None = None, progress: Progress | None = None
+        self,
+        *,
+        dtype: DType | None = None,
+        sharding: Any = None,
+        progress: Progress | None = None,
     ) -> Params:
         """Returns the weights.
+
+        Memory of the host holds no more of them than what waits for its device.
 
         Args:
           dtype: Their dtype; or "int8", "int4" or "nf4" to quantize them while they are
@@ -82,6 +89,9 @@ class Checkpoint:
             float32 where neither. Norms of packed and stored weights are float32. By
             default "as-stored" on a CPU with kernels, else float32 on CPU and bfloat16
             elsewhere.
+          sharding: Where to put them: a device or a `jax.sharding.Sharding` for all, or
+            a tree of them, which may end above the weights: `{"embedder": a, "layer_0":
+            {"attn": b, ...}, ...}`. By default on JAX's first device.
           progress: Called with the bytes of weights made so far and in all.
 
         Raises:
@@ -100,7 +110,7 @@ class Checkpoint:
             done += _num_bytes(struct)
             if done - put >= _PUT_BYTES or done == total:
                 # Together: JAX takes a tenth of a millisecond for each call.
-                params |= jax.device_put(waiting)
+                params |= jax.device_put(waiting, _each(sharding, waiting))
                 waiting, put = {}, done
             if progress is not None:
                 progress(done, total)
@@ -224,6 +234,22 @@ def _open_huggingface(path: Path, text_only: bool) -> Checkpoint:
     return Checkpoint(path, config, files, names_huggingface(config, files.shapes))
 
 
+def _each(sharding: Any, names: Iterable[str]) -> Any:
+    """Returns the sharding of each weight, by our name, of a tree that covers them."""
+    if not isinstance(sharding, Mapping):
+        return sharding
+
+    def find(ours: str) -> Any:
+        found, *rest = sharding, *ours.split("/")
+        while isinstance(found, Mapping):
+            if rest[0] not in found:
+                raise ValueError(f"The shardings name no place for weight {ours!r}.")
+            found = found[rest.pop(0)]
+        return found
+
+    return {ours: find(ours) for ours in names}
+
+
 def load_config(path: Path | str) -> TransformerConfig:
     """Returns the config of a checkpoint without reading its weights."""
     return open_checkpoint(path).config
@@ -248,10 +274,29 @@ def load_model(
 
 
 def load_params(
-    path: Path | str, *, dtype: DType | None = None, progress: Progress | None = None
+    path: Path | str,
+    *,
+    dtype: DType | None = None,
+    text_only: bool = False,
+    sharding: Any = None,
+    progress: Progress | None = None,
 ) -> Params:
-    """Returns the params of a checkpoint; see `load_model`."""
-    return open_checkpoint(path).read_params(dtype=dtype, progress=progress)
+    """Returns the params of a checkpoint.
+
+    Args:
+      path: What `open_checkpoint` opens, or a name that `gm.hub.resolve` knows, such as
+        one of `CheckpointPath`.
+      dtype: Dtype of the weights; see `Checkpoint.read_params`.
+      text_only: Leave the eyes of a model out: they are not read.
+      sharding: Where to put the weights; see `Checkpoint.read_params`.
+      progress: Called with the bytes of weights made so far and in all.
+
+    Raises:
+      CheckpointError: There is no whole checkpoint.
+      CheckpointNotFoundError: There is no such model, or it cannot be fetched.
+    """
+    checkpoint = open_checkpoint(hub.resolve(path), text_only=text_only)
+    return checkpoint.read_params(dtype=dtype, sharding=sharding, progress=progress)
 
 
 def default_dtype() -> DType:

@@ -44,17 +44,24 @@ def config_from_shapes(
     family = find_family(shapes)
     try:
         sizes = _sizes(found, spelling)
-        check_sizes(sizes)
-        config = _published(family, sizes) or _BUILD[family](**sizes)
-        return dataclasses.replace(
-            config,
-            vocab_size=sizes["vocab_size"],
-            vision=_vision(found, spelling) if any(map(is_of_eyes, shapes)) else None,
-        )
+        config = config_from_sizes(family, sizes)
+        eyes = _vision(found, spelling) if any(map(is_of_eyes, shapes)) else None
+        return dataclasses.replace(config, vision=eyes)
     except CheckpointError:
         raise
     except ValueError as error:
         raise CheckpointError(f"{where} does not hold a Gemma: {error}") from None
+
+
+def config_from_sizes(family: str, sizes: Mapping[str, Any]) -> TransformerConfig:
+    """Returns the config of a text model of these sizes; see `config_from_shapes`.
+
+    Raises:
+      ValueError: A size is absurd, or the sizes do not go together.
+    """
+    check_sizes(sizes)
+    config = _published(family, sizes) or _BUILD[family](**sizes)
+    return dataclasses.replace(config, vocab_size=sizes["vocab_size"], vision=None)
 
 
 class _Shapes:

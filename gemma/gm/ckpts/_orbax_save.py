@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +20,11 @@ from gemma.gm.ckpts._names_orbax import (
     places_orbax,
 )
 from gemma.gm.ckpts._orbax import FLOATS, shapes_of
+from gemma.gm.ckpts._orbax_config import config_from_sizes
 from gemma.gm.ckpts._unfinished import whole_folder
-from gemma.gm.nn import Transformer
-from gemma.gm.typing import DType
+from gemma.gm.nn import Transformer, TransformerConfig
+from gemma.gm.typing import DType, Params
+from gemma.gm.weights import QuantizedArray, flatten
 
 
 def save_orbax(
@@ -80,3 +83,68 @@ def save_orbax(
         copy_belongings(model, folder)
         for name, content in files.items():
             (folder / name).write_bytes(content)
+
+
+def save_params(
+    params: Params,
+    path: Path | str,
+    *,
+    model: Transformer | None = None,
+    dtype: DType | None = None,
+) -> None:
+    """Writes params to a directory that DeepMind's library can load, and we too.
+
+    See `save_orbax`. It is written when this call returns.
+
+    Args:
+      params: Our params.
+      path: The directory to make. It must not exist.
+      model: Their model. By default the text model that their shapes tell: its windows
+        and caps are those of the published model of these sizes.
+      dtype: Float dtype to write; by default that of the embedding, float32 for a
+        packed one.
+
+    Raises:
+      FileExistsError: There is something at the path.
+      ImportError: orbax-checkpoint is missing.
+      ValueError: They cannot be written as `dtype`, or are those of no text model.
+    """
+    weights = flatten(params)
+
+    def read(ours: str) -> np.ndarray:
+        weight = weights[ours]
+        if isinstance(weight, QuantizedArray):
+            weight = weight.dequantize()
+        return np.asarray(weight)
+
+    if model is None:
+        model = Transformer(_config_of(weights))
+    table = weights["embedder/input_embedding"]
+    save_orbax(path, model, read, dtype=table.dtype if dtype is None else dtype)
+
+
+def _config_of(weights: Mapping[str, Any]) -> TransformerConfig:
+    """Returns the config of the text model that has these weights."""
+    if any(name.startswith("vision/") for name in weights):
+        raise ValueError(
+            "The params have eyes, whose sizes they do not tell: pass model=."
+        )
+    try:
+        num_heads, head_dim, embed_dim = weights["layer_0/attn/q"].shape
+        sizes = {
+            "num_layers": len([n for n in weights if n.endswith("attn/q")]),
+            "embed_dim": embed_dim,
+            "hidden_dim": weights["layer_0/mlp/gate"].shape[0],
+            "num_heads": num_heads,
+            "num_kv_heads": weights["layer_0/attn/k"].shape[0],
+            "head_dim": head_dim,
+            "vocab_size": weights["embedder/input_embedding"].shape[0],
+        }
+    except KeyError as error:
+        raise ValueError(
+            f"These are no params of a Gemma: {error} is missing."
+        ) from None
+    is_gemma3 = "layer_0/attn/query_norm" in weights
+    is_gemma2 = "layer_0/post_attention_norm" in weights
+    family = "gemma3" if is_gemma3 else "gemma2" if is_gemma2 else "gemma"
+    return config_from_sizes(family, sizes)
