@@ -61,6 +61,7 @@ class PretrainedConfig:
     output_attentions: bool
     problem_type: str | None
     pad_token_id: int | None
+    vocab_size: int
 
     model_type: ClassVar[str] = ""
     defaults: ClassVar[Mapping[str, Any]] = _COMMON

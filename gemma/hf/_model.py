@@ -17,7 +17,7 @@ from jax.core import Tracer
 
 from gemma.gm import ckpts, nn
 from gemma.gm.typing import Cache, Params
-from gemma.gm.weights import num_params
+from gemma.gm.weights import QuantizedArray, num_params
 from gemma.hf._arrays import device_of, is_torch, to_jax, to_torch
 from gemma.hf._config import PretrainedConfig
 from gemma.hf._loading import Options, json_bytes, open_pretrained
@@ -190,6 +190,35 @@ class PreTrainedModel:
     def get_input_embeddings(self) -> "Embeddings":
         """Returns what turns ids into `inputs_embeds`."""
         return Embeddings(self)
+
+    def resize_token_embeddings(self, new_num_tokens: int) -> "Embeddings":
+        """Gives the table another number of rows; returns what `get_input_embeddings` does.
+
+        New rows are the mean of the others, so that no new token stands out.
+
+        Args:
+          new_num_tokens: Rows from now on.
+
+        Raises:
+          ValueError: The weights are packed, or no row would be left.
+        """
+        table = self.params["embedder"]["input_embedding"]
+        if isinstance(table, QuantizedArray):
+            raise ValueError(
+                "Rows of packed weights cannot be added: load them with dtype='float32'."
+            )
+        if new_num_tokens < 1:
+            raise ValueError(
+                f"new_num_tokens is {new_num_tokens}; 1 or more is needed."
+            )
+        added = max(0, new_num_tokens - len(table))
+        mean = jnp.mean(table, axis=0, dtype=jnp.float32).astype(table.dtype)
+        table = jnp.concatenate([table, jnp.tile(mean, (added, 1))])[:new_num_tokens]
+        self._params = {**self.params, "embedder": {"input_embedding": table}}
+        getattr(self.config, "text_config", self.config).vocab_size = new_num_tokens
+        config = dataclasses.replace(self.transformer.config, vocab_size=new_num_tokens)
+        self.transformer = dataclasses.replace(self.transformer, config=config)
+        return self.get_input_embeddings()
 
     def init_cache(self, batch_size: int, max_length: int) -> Cache:
         """Returns an empty cache to pass as `past_key_values`, and its successors too.

@@ -184,6 +184,28 @@ def test_config_may_change_what_is_computed(tiny_folder):
     assert model.config.sliding_window == 2
 
 
+def test_more_rows_change_no_logits_of_the_others(tmp_path):
+    model = hf.GemmaForCausalLM(tiny_config())
+    before = model(IDS % 100).logits
+    embeddings = model.resize_token_embeddings(104)
+    assert embeddings.weight.shape == (104, 16)
+    assert_close(model(IDS % 100).logits[..., :100], before, law="cached")
+    assert_close(embeddings.weight[103], embeddings.weight[:100].mean(0), law="cached")
+    model.save_pretrained(tmp_path / "m")
+    again = hf.AutoModelForCausalLM.from_pretrained(tmp_path / "m")
+    assert again.config.vocab_size == 104
+    model.resize_token_embeddings(100)
+    assert_close(model(IDS % 100).logits, before, law="cached")
+
+
+def test_packed_rows_are_not_resized(tiny_folder):
+    model = hf.GemmaForCausalLM.from_pretrained(
+        tiny_folder("gemma1_mqa"), load_in_8bit=True
+    )
+    with pytest.raises(ValueError, match="Rows of packed weights cannot be added"):
+        model.resize_token_embeddings(500)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
