@@ -1,4 +1,4 @@
-# make demo | test | check | parity | docs | bench | quality | sanitize | format
+# make demo | test | check | tokenizers | parity | docs | bench | quality | sanitize | format
 PYTHON ?= python3
 VENV := .venv
 # How often the contestants of `make bench` take their turn.
@@ -15,7 +15,7 @@ LLAMA_CPP := llama-cpp-python==0.3.36
 # What the C++ library is made of.
 KERNELS := CMakeLists.txt $(wildcard gemma/gm/kernels/*.cc gemma/gm/kernels/*.h gemma/gm/kernels/*.inc)
 
-.PHONY: demo test check format-check lint types imports parity docs bench quality sanitize format clean
+.PHONY: demo test check format-check lint types imports tokenizers parity docs bench quality sanitize format clean
 
 demo: $(VENV)/ready
 	$(BIN)/gemma generate "The capital of France is" --max-new-tokens 32
@@ -36,6 +36,10 @@ types: $(VENV)/ready
 
 imports: $(VENV)/ready
 	$(BIN)/lint-imports
+
+# What some tests read and the repository does not hold; without it they are skipped.
+tokenizers: $(VENV)/ready
+	$(BIN)/python tests/data/fetch_tokenizers.py
 
 parity: $(PARITY)/ready
 	$(PARITY)/bin/python -m pytest -m parity

@@ -83,7 +83,9 @@ def device_of(device: Any) -> Any:
     if device is None or isinstance(device, jax.Device):
         return device
     if isinstance(device, int):
-        device = "cpu" if device < 0 else f"{jax.default_backend()}:{device}"
+        # Where there is no accelerator, this is none of JAX's platforms.
+        found = jax.default_backend().replace("cpu", "accelerator")
+        device = "cpu" if device < 0 else f"{found}:{device}"
     name = str(device)
     if name == "auto":
         return None

@@ -65,7 +65,8 @@ class GenerationMixin(PreTrainedModel):
           ValueError: An option is out of range.
         """
         if isinstance(inputs, Mapping | UserDict):
-            input_ids, attention_mask = inputs["input_ids"], inputs["attention_mask"]
+            input_ids = inputs["input_ids"]
+            attention_mask = inputs.get("attention_mask", attention_mask)
         elif inputs is not None:
             input_ids = inputs
         if input_ids is None:

@@ -33,6 +33,10 @@ from gemma.hf._passes import (
 from gemma.hf._past import DynamicCache
 
 
+# What may be left of a model that was written to a folder before.
+_WEIGHTS = ("*.safetensors", "model.safetensors.index.json")
+
+
 class Pass(NamedTuple):
     """What one pass over tokens gave, before any head.
 
@@ -127,8 +131,8 @@ class PreTrainedModel:
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:
         """Writes a folder that `from_pretrained` reads, and transformers too.
 
-        Files of the same names are replaced, each at once. Packed weights are written
-        as float32.
+        Files of the same names are replaced, each at once; weights that were there
+        before go. Packed weights are written as float32.
 
         Args:
           save_directory: The folder; made if it is not there.
@@ -148,8 +152,12 @@ class PreTrainedModel:
             whole = Path(made) / "model"
             self._write(whole, self._params_or(params), size)
             folder.mkdir(exist_ok=True)
+            old = {file for kind in _WEIGHTS for file in folder.glob(kind)}
             for file in whole.iterdir():
                 os.replace(file, folder / file.name)
+                old.discard(folder / file.name)
+            for file in old:  # which would be taken for parts of this model
+                file.unlink()
 
     @functools.cached_property
     def _random_params(self) -> Params:

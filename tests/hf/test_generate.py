@@ -41,6 +41,16 @@ def test_answer_is_that_of_the_sampler(lm, ids, tiny_sampler):
 
 
 @pytest.mark.slow
+def test_what_a_tokenizer_returns_is_a_prompt(lm, ids, tokenizer):
+    expected = greedy(lm, ids, max_new_tokens=3).tolist()
+    with_mask = tokenizer(PROMPT, return_tensors="np")
+    alone = tokenizer(PROMPT, return_tensors="np", return_attention_mask=False)
+    for inputs in (with_mask, alone):
+        assert greedy(lm, inputs, max_new_tokens=3).tolist() == expected
+        assert greedy(lm, None, **inputs, max_new_tokens=3).tolist() == expected
+
+
+@pytest.mark.slow
 def test_padding_changes_no_answer(lm, ids):
     length = ids.shape[1]
     alone = greedy(lm, ids, max_new_tokens=6)[0, length:]

@@ -177,6 +177,18 @@ def test_saving_into_a_folder_keeps_what_else_is_there(lm, tmp_path):
     assert_close(logits(again), logits(lm), law="identical")
 
 
+def test_saving_over_another_model_leaves_none_of_its_weights(tmp_path):
+    small = hf.GemmaForCausalLM(tiny_config())
+    small.save_pretrained(tmp_path / "m", max_shard_size=2000)
+    assert len(list((tmp_path / "m").glob("*.safetensors"))) > 2
+    other = hf.GemmaForCausalLM(tiny_config())
+    other.params = jax.tree.map(lambda weight: weight + 1, other.params)
+    other.save_pretrained(tmp_path / "m")
+    again = hf.AutoModelForCausalLM.from_pretrained(tmp_path / "m", dtype="float32")
+    table, expected = (m.get_input_embeddings().weight for m in (again, other))
+    assert_close(table, expected, law="identical")
+
+
 def test_config_may_change_what_is_computed(tiny_folder):
     folder = tiny_folder("gemma2_gqa")
     model = hf.AutoModelForCausalLM.from_pretrained(folder, sliding_window=2)
@@ -222,6 +234,7 @@ def test_packed_rows_are_not_resized(tiny_folder):
         ),
         ({"device_map": {"layer_0": 0}}, ValueError, "parts of the model"),
         ({"device": "tpu:3"}, ValueError, "no device 'tpu:3' here"),
+        ({"device": 99}, ValueError, "no device '.*:99' here"),
     ],
 )
 def test_options_that_cannot_be_honoured(options, error, message, tiny_folder):
