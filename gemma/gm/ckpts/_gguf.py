@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import math
 import mmap
 import os
@@ -207,7 +208,17 @@ class GgufFile:
                     f"but the file has {len(self._bytes):,}. Download it again."
                 )
             tensors[name] = moved
+        self._check_apart(tensors)
         return tensors
+
+    def _check_apart(self, tensors: Mapping[str, GgufTensor]) -> None:
+        """Refuses tensors that share bytes: a small file would fill the memory."""
+        places = sorted((tensor.offset, name) for name, tensor in tensors.items())
+        for (begin, name), (following, other) in itertools.pairwise(places):
+            if begin + math.prod(tensors[name].packed_shape) > following:
+                raise CheckpointError(
+                    f"{self.path} is damaged: tensors {name!r} and {other!r} overlap."
+                )
 
 
 def _give_back(data: mmap.mmap, begin: int, num_bytes: int) -> None:
@@ -226,7 +237,8 @@ def find_gguf(path: Path) -> Path | None:
         return path if path.suffix == ".gguf" else None
     if (path / "config.json").exists():
         return None
-    files = [file for file in sorted(path.glob("*.gguf")) if not _is_mmproj(file)]
+    found = (file for file in sorted(path.glob("*.gguf")) if file.is_file())
+    files = [file for file in found if not _is_mmproj(file)]
     return files[0] if len(files) == 1 else None
 
 

@@ -7,8 +7,9 @@ Reference: the GGUF specification, version 3 (ggml, docs/gguf.md). The reader of
 import dataclasses
 import mmap
 import struct
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -24,6 +25,8 @@ _NUMBERS = {
 _STRING, _ARRAY = 8, 9
 _MAX_NESTING = 8
 _MAX_DIMS = 8
+
+_T = TypeVar("_T")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,8 +67,8 @@ def read_header(data: mmap.mmap, path: Path) -> Header:
     """Reads the header of a file; its path is for error messages."""
     cursor = _Cursor(data, path)
     num_tensors, num_keys = _read_counts(cursor)
-    metadata = dict(_read_pair(cursor) for _ in range(num_keys))
-    tensors = dict(_read_tensor_info(cursor) for _ in range(num_tensors))
+    metadata = _read_named(cursor, num_keys, _read_pair)
+    tensors = _read_named(cursor, num_tensors, _read_tensor_info)
     return Header(metadata, tensors, cursor.place)
 
 
@@ -137,6 +140,19 @@ def _read_counts(cursor: _Cursor) -> tuple[int, int]:
             f"{num_keys:,} keys in {len(cursor.data):,} bytes."
         )
     return num_tensors, num_keys
+
+
+def _read_named(
+    cursor: _Cursor, count: int, read: Callable[[_Cursor], tuple[str, _T]]
+) -> dict[str, _T]:
+    """Reads so many things that have names of their own."""
+    named: dict[str, _T] = {}
+    for _ in range(count):
+        name, value = read(cursor)
+        if name in named:
+            raise CheckpointError(f"{cursor.path} is damaged: it has {name!r} twice.")
+        named[name] = value
+    return named
 
 
 def _read_pair(cursor: _Cursor) -> tuple[str, Any]:

@@ -223,7 +223,7 @@ def _open_gguf(file: GgufFile, text_only: bool) -> Checkpoint:
 def _open_huggingface(path: Path, text_only: bool) -> Checkpoint:
     try:
         stated = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise CheckpointError(f"{path / 'config.json'} is not JSON: {error}") from None
     if not isinstance(stated, dict):
         raise CheckpointError(f"{path / 'config.json'} does not hold a JSON object.")

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from gemma.gm.nn import TransformerConfig
+
 # Far above any model's, and far below what fills the memory with configs.
 _MAX_LAYERS, _MAX_SIZE = 1000, 2**30
 
@@ -66,19 +68,45 @@ def check_sizes(sizes: Mapping[str, Any]) -> None:
     """Refuses sizes that no model has, before anything is made of them.
 
     Args:
-      sizes: What a file states, by our names; all but `norm_eps` are whole numbers.
+      sizes: What a file states, by our names; all but `norm_eps`, which is between 0
+        and 1, are whole numbers.
 
     Raises:
       ValueError: One of them is absurd.
     """
     for name, size in sizes.items():
         if name == "norm_eps":
+            if type(size) is not float or not 0 < size < 1:
+                raise ValueError(f"{name} is {size!r}; it must be between 0 and 1.")
             continue
         limit = _MAX_LAYERS if name == "num_layers" else _MAX_SIZE
         if type(size) is not int or not 1 <= size <= limit:
             raise ValueError(
                 f"{name} is {size!r}; it must be a whole number from 1 to {limit:,}."
             )
+
+
+def check_config(config: TransformerConfig) -> None:
+    """Refuses numbers that the formulas of a model have no use for.
+
+    Raises:
+      ValueError: One of them is absurd.
+    """
+    if config.final_softcap is not None:
+        _require_positive("final_softcap", config.final_softcap)
+    for layer in config.layers:
+        if layer.is_local:
+            check_sizes({"window": layer.window})
+        if layer.attn_softcap is not None:
+            _require_positive("attn_softcap", layer.attn_softcap)
+        _require_positive("query_scale", layer.query_scale)
+        _require_positive("The base of the rotation", layer.rope.theta)
+        _require_positive("The stretch of the positions", layer.rope.factor)
+
+
+def _require_positive(name: str, value: Any) -> None:
+    if type(value) not in (int, float) or not 0 < value < math.inf:
+        raise ValueError(f"{name} is {value!r}; it must be a positive number.")
 
 
 def short_decimal(value: float) -> float:

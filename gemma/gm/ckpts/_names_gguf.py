@@ -9,7 +9,7 @@ from typing import Any
 
 from gemma.gm.ckpts._errors import CheckpointError
 from gemma.gm.ckpts._gguf import EMBEDDING
-from gemma.gm.ckpts._names import Entry, check_sizes, short_decimal
+from gemma.gm.ckpts._names import Entry, check_config, check_sizes, short_decimal
 from gemma.gm.nn import (
     RopeConfig,
     TransformerConfig,
@@ -91,7 +91,9 @@ def config_from_metadata(
             "norm_eps": short_decimal(get("attention.layer_norm_rms_epsilon", 1e-6)),
         }
         check_sizes(sizes)
-        return _BUILD[family](get, sizes)
+        config = _BUILD[family](get, sizes)
+        check_config(config)
+        return config
     except KeyError as error:
         raise CheckpointError(f"{where} lacks the key {error} in its header.") from None
     except (TypeError, ValueError) as error:

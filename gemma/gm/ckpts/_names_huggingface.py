@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gemma.gm.ckpts._errors import CheckpointError
-from gemma.gm.ckpts._names import Entry, check_sizes
+from gemma.gm.ckpts._names import Entry, check_config, check_sizes
 from gemma.gm.ckpts._names_vision import (
     is_of_eyes,
     is_unused_by_eyes,
@@ -172,6 +172,7 @@ def config_from_json(stated: Mapping[str, Any], where: object) -> TransformerCon
     try:
         check_sizes(sizes)
         config = _BUILD[model_type](fields, sizes)
+        check_config(config)
         return dataclasses.replace(config, vision=_vision(whole))
     except (AttributeError, TypeError, KeyError, ValueError) as error:
         raise CheckpointError(f"{where} does not describe a Gemma: {error}") from None
@@ -263,7 +264,8 @@ def _refuse_unknown(fields: Mapping[str, Any], where: object) -> None:
         not in (None, "gelu", "gelu_pytorch_tanh"),
         "attention_bias": bool(fields.get("attention_bias")),
         "use_bidirectional_attention": bool(fields.get("use_bidirectional_attention")),
-        "tie_word_embeddings false": fields.get("tie_word_embeddings") is False,
+        "tie_word_embeddings false": fields.get("tie_word_embeddings")
+        not in (None, True),
     }
     for problem, found in problems.items():
         if found:

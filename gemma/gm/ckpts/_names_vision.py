@@ -141,7 +141,7 @@ def vision_from_metadata(metadata: Mapping[str, Any], where: object) -> VisionCo
         )
     except KeyError as error:
         raise CheckpointError(f"{where} lacks the key {error} in its header.") from None
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise CheckpointError(f"{where} does not describe eyes: {error}") from None
 
 

@@ -29,6 +29,8 @@ from gemma.gm.weights import flatten, num_out_axes
 _MARKS = ("_METADATA", "manifest.ocdbt", "*/.zarray", "transformer/*/.zarray")
 _NARROW = ("bfloat16", "float16")
 FLOATS = (*_NARROW, "float32", "float64")
+# Compressed arrays are smaller than in memory, those of trained weights not by much.
+_MAX_GROWTH, _ANY_GROWTH_BYTES = 64, 1 << 26
 
 
 def find_orbax(path: Path) -> Path | None:
@@ -82,6 +84,7 @@ class OrbaxTensors:
         self._places = places_orbax(self.config, spelling)
         self._shapes = shapes_of(self.config)
         self._check(shapes)
+        self._check_growth(shapes)
         self._ours = {place.name: ours for ours, place in self._places.items()}
         self._last: tuple[str, np.ndarray] | None = None
         self._lock = threading.Lock()
@@ -194,6 +197,20 @@ class OrbaxTensors:
             if (dtype := self._arrays.dtype(name).name) not in FLOATS:
                 raise CheckpointError(f"{what} is of {dtype}; floats can be read.")
 
+    def _check_growth(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Refuses arrays that small files cannot be, before there is room for them."""
+        paths = (path for path in self.folder.rglob("*") if path.is_file())
+        num_bytes = sum(path.stat().st_size for path in paths)
+        stated = sum(
+            math.prod(shape) * self._arrays.dtype(name).itemsize
+            for name, shape in shapes.items()
+        )
+        if stated > _ANY_GROWTH_BYTES + _MAX_GROWTH * num_bytes:
+            raise CheckpointError(
+                f"{self.folder} is damaged: it states arrays of {stated:,} bytes, but "
+                f"its files have {num_bytes:,}."
+            )
+
 
 def _read_config(folder: Path) -> TransformerConfig | None:
     """Returns what config.json states, beside the arrays or beside `default/`."""
@@ -205,7 +222,7 @@ def _read_config(folder: Path) -> TransformerConfig | None:
         return None
     try:
         stated = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not JSON: {error}") from None
     if not isinstance(stated, dict):
         raise CheckpointError(f"{path} does not hold a JSON object.")

@@ -32,13 +32,20 @@ except ImportError as error:
 
 # What each version of Zarr calls the file that describes an array.
 _DRIVERS = {".zarray": "zarr", "zarr.json": "zarr3"}
+# Such a file takes some hundred bytes.
+_MAX_DESCRIPTION_BYTES = 1 << 16
 
 
 class _Stored(NamedTuple):
     """Where an array lies."""
 
     key: str
-    driver: str
+    description: str  # the name of the file beside it
+
+    @property
+    def driver(self) -> str:
+        """What tensorstore calls the format."""
+        return _DRIVERS[self.description]
 
 
 class StoredArrays:
@@ -83,11 +90,11 @@ class StoredArrays:
     def _list(self) -> dict[str, _Stored]:
         stored = {}
         with self._naming(f"{self.folder} is damaged"):
-            kvstore = ts.KvStore.open(self._kvstore("")).result()
-            for path in kvstore.list().result():
+            self._files = ts.KvStore.open(self._kvstore("")).result()
+            for path in self._files.list().result():
                 key, _, file = path.decode().rpartition("/")
                 if file in _DRIVERS:
-                    stored[key.replace(".", "/")] = _Stored(key, _DRIVERS[file])
+                    stored[key.replace(".", "/")] = _Stored(key, file)
         return dict(sorted(stored.items()))
 
     def _open(self, name: str) -> ts.TensorStore:
@@ -96,15 +103,25 @@ class StoredArrays:
         return self._opened[name]
 
     def _open_anew(self, name: str) -> ts.TensorStore:
-        key, driver = self._stored[name]
+        stored = self._stored[name]
         spec = {
-            "driver": driver,
-            "kvstore": self._kvstore(f"{key}/"),
+            "driver": stored.driver,
+            "kvstore": self._kvstore(f"{stored.key}/"),
             # Else a file that was deleted would read as zeros.
             "fill_missing_data_reads": not self._is_whole,
         }
-        with self._naming(f"Array {name!r} in {self.folder} cannot be opened"):
-            return ts.open(spec, open=True, read=True).result()
+        what = f"Array {name!r} in {self.folder}"
+        with self._naming(f"{what} cannot be opened"):
+            self._check_description(stored)
+            store = ts.open(spec, open=True, read=True).result()
+            _check_chunks(store)
+            return store
+
+    def _check_description(self, stored: _Stored) -> None:
+        """Refuses one of absurd length: nested deeply, it would end the process."""
+        found = self._files.read(f"{stored.key}/{stored.description}").result().value
+        if len(found) > _MAX_DESCRIPTION_BYTES:
+            raise ValueError(f"{stored.description} has {len(found):,} bytes")
 
     def _kvstore(self, path: str) -> dict[str, Any]:
         folder = f"{self.folder}/"
@@ -122,6 +139,17 @@ class StoredArrays:
             raise CheckpointError(f"{what}: {_first_line(error)}") from None
 
 
+def _check_chunks(store: ts.TensorStore) -> None:
+    """Refuses chunks larger than their array.
+
+    Tensorstore makes room for a whole one, and ends the process if there is none.
+    """
+    chunk = store.chunk_layout.write_chunk.shape or ()
+    for chunk_len, length in zip(chunk, store.shape, strict=False):
+        if chunk_len is not None and chunk_len > length:
+            raise ValueError(f"shape is {store.shape}, but that of chunks is {chunk}")
+
+
 def _states_whole_arrays(folder: Path) -> bool:
     """Returns whether the directory says that arrays of zeros are written out.
 
@@ -133,7 +161,7 @@ def _states_whole_arrays(folder: Path) -> bool:
         return bool(stated.get("store_array_data_equal_to_fill_value", False))
     except FileNotFoundError:
         return False
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from None
 
 

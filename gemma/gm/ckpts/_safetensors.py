@@ -8,11 +8,11 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from gemma.gm.ckpts._errors import CheckpointError
 from gemma.gm.ckpts._quantization_config import PackedTensor
@@ -30,6 +30,17 @@ _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 # As the files call them.
 _NARROW = {"F16": np.dtype(np.float16), "BF16": np.dtype(ml_dtypes.bfloat16)}
+_FLOATS = {**_NARROW, "F32": np.dtype(np.float32), "F64": np.dtype(np.float64)}
+_NAMES = {dtype: name for name, dtype in _FLOATS.items()} | {np.dtype(np.uint8): "U8"}
+# More than what a header says of a tensor beside its name, and of the file.
+_ENTRY_BYTES = 256
+
+
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_IS_PICKLE = (
+    "is a pickle, which can run code when it is opened and is not read: take the "
+    "model's .safetensors files, or convert it to safetensors where that is safe."
+)
 
 
 class SafetensorsFolder:
@@ -87,6 +98,7 @@ class SafetensorsFolder:
     def read(self, name: str, dtype: DType) -> np.ndarray:
         """Returns one tensor, converted to `dtype`."""
         if name not in self._packed:
+            self._require_floats(name)
             file = self._files[self._home[name]]
             return file.get_tensor(name).astype(dtype, copy=False)
         out = empty_aligned(self._packed[name].shape, dtype)
@@ -100,6 +112,7 @@ class SafetensorsFolder:
     def read_rows(self, name: str, begin: int, end: int) -> np.ndarray:
         """Returns some rows of a matrix, in the dtype of the file or in float32."""
         if name not in self._packed:
+            self._require_floats(name)
             return self._slice(name)[begin:end]
         tensor = self._packed[name]
         first, last = begin // TILE, -(-end // TILE)
@@ -112,6 +125,14 @@ class SafetensorsFolder:
 
     def _slice(self, name: str):
         return self._files[self._home[name]].get_slice(name)
+
+    def _require_floats(self, name: str) -> None:
+        """Refuses numbers that are not weights as they are: scales would be missing."""
+        if (found := self._slice(name).get_dtype()) not in _FLOATS:
+            raise CheckpointError(
+                f"Tensor {name!r} in {self._home[name]} is of {found}; floats of 16, 32 "
+                "or 64 bits can be read."
+            )
 
     def _check_packed(self) -> None:
         """Refuses a folder that lacks what its config.json says is packed."""
@@ -133,22 +154,18 @@ class SafetensorsFolder:
 def _find_files(folder: Path) -> list[Path]:
     if (folder / _INDEX).exists():
         names = set(_read_index(folder / _INDEX).values())
-        missing = sorted(name for name in names if not (folder / name).exists())
+        there = {path.name for path in folder.iterdir() if path.is_file()}
+        missing = sorted(names - there)
         if missing:
             raise CheckpointError(
                 f"{folder / _INDEX} names {missing[0]}, which is not in the folder "
                 f"({len(missing)} of {len(names)} files are missing)."
             )
         return sorted(folder / name for name in names)
-    files = sorted(folder.glob("*.safetensors"))
+    files = [path for path in sorted(folder.glob("*.safetensors")) if path.is_file()]
     if not files:
-        pickles = [p.name for p in folder.glob("*.bin")]
-        why = (
-            f" {pickles[0]} is a pickle, which can run code when it is opened and is "
-            "not read: convert it to safetensors."
-            if pickles
-            else ""
-        )
+        pickles = [p.name for kind in _PICKLES for p in sorted(folder.glob(kind))]
+        why = f" {pickles[0]} {_IS_PICKLE}" if pickles else ""
         raise CheckpointError(f"{folder} holds no .safetensors file.{why}")
     return files
 
@@ -157,7 +174,9 @@ def _read_index(path: Path) -> Mapping[str, str]:
     try:
         weight_map = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
         strays = [file for file in weight_map.values() if Path(file).name != file]
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
+    except (
+        ValueError, AttributeError, KeyError, TypeError, RecursionError
+    ) as error:  # fmt: skip
         raise CheckpointError(f"{path} is not a safetensors index: {error}") from None
     if strays:
         raise CheckpointError(f"{path} names {strays[0]}, which is outside its folder.")
@@ -178,9 +197,22 @@ def _open(path: Path):
     try:
         return safe_open(path, framework="np")
     except SafetensorError as error:
+        if _is_pickle(path):
+            raise CheckpointError(f"{path} {_IS_PICKLE}") from None
         raise CheckpointError(
             f"{path} is truncated or not a safetensors file: {error}"
         ) from None
+
+
+def _is_pickle(path: Path) -> bool:
+    """Whether a file that is no safetensors file begins as pickles do, zipped or not."""
+    with open(path, "rb") as file:
+        begin = file.read(8)
+    # The length of a header may begin with the same two bytes, but no pickle begins
+    # with the length of a header that the file has room for.
+    is_bare = begin[:1] == b"\x80" and begin[1:2] <= b"\x05"
+    is_length = int.from_bytes(begin, "little") <= path.stat().st_size
+    return begin.startswith(b"PK\x03\x04") or (is_bare and not is_length)
 
 
 def write_safetensors(
@@ -195,7 +227,7 @@ def write_safetensors(
     Args:
       folder: An existing folder.
       sizes: Bytes of each tensor, by name.
-      read: Returns one tensor; memory holds those of one file at a time.
+      read: Returns one tensor; memory holds one at a time.
       max_shard_bytes: A tensor larger than this gets a file of its own.
     """
     shards = _split(sizes, max_shard_bytes)
@@ -225,7 +257,35 @@ def _split(sizes: Mapping[str, int], max_bytes: int) -> list[list[str]]:
 
 
 def _write(path: Path, names: list[str], read: Callable[[str], np.ndarray]) -> None:
+    """Writes one file.
+
+    Its header comes first but is known last, so there is room for a longer one; readers
+    pass over the spaces behind it.
+    """
     # transformers refuses a file that does not say which framework's layout it has.
-    tensors = {name: np.ascontiguousarray(read(name)) for name in names}
-    save_file(tensors, path, metadata={"format": "pt"})
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    room = sum(len(json.dumps(name)) + _ENTRY_BYTES for name in ("", *names))
+    room = -(-room // 64) * 64 - 8  # the tensors begin at a multiple of 64
+    begin = 0
+    with open(path, "wb") as file:
+        file.seek(8 + room)
+        for name in names:
+            tensor = np.ascontiguousarray(read(name))
+            end = begin + tensor.nbytes
+            header[name] = _entry(tensor, (begin, end))
+            file.write(tensor.reshape(-1).view(np.uint8).data)
+            begin = end
+        file.seek(0)
+        file.write(room.to_bytes(8, "little") + json.dumps(header).encode().ljust(room))
     make_public(path)
+
+
+def _entry(tensor: np.ndarray, place: tuple[int, int]) -> dict[str, Any]:
+    """Returns what a header says of a tensor."""
+    if tensor.dtype not in _NAMES:
+        raise ValueError(
+            f"Weights of {tensor.dtype} cannot be written to a safetensors file: "
+            "choose float16, bfloat16, float32 or float64."
+        )
+    shape = list(tensor.shape)
+    return {"dtype": _NAMES[tensor.dtype], "shape": shape, "data_offsets": place}
