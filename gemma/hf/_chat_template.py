@@ -39,7 +39,9 @@ def write_conversations(
             f"The vocabulary has no {GEMMA2.start_of_turn}: it was made for a model that "
             "does not converse."
         )
-    has_images = GEMMA3.image_placeholder in names
+    # The vocabulary of Gemma 1 and 2 has a tag that opens an image too, but none that
+    # closes it.
+    has_images = GEMMA3.end_of_image in names
     return render(
         Conversation.from_messages(conversation),
         GEMMA3 if has_images else GEMMA2,

@@ -32,7 +32,6 @@ from gemma.hf._passes import (
 )
 from gemma.hf._past import DynamicCache
 
-
 # What may be left of a model that was written to a folder before.
 _WEIGHTS = ("*.safetensors", "model.safetensors.index.json")
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
 
 Side: TypeAlias = Literal["left", "right"]
 Rows: TypeAlias = Mapping[str, Sequence[Sequence[int]]]
@@ -44,13 +46,15 @@ class Padding:
         """Returns rows filled up, and "attention_mask": which tokens are real.
 
         Args:
-          rows: "input_ids", and what goes with them.
+          rows: "input_ids", and what goes with them. Without an "attention_mask" all
+            tokens are real.
           pad_id: The token of padding.
         """
         lengths = [len(row) for row in rows["input_ids"]]
         length = self._length(lengths)
         fills = {"input_ids": pad_id, "special_tokens_mask": 1}
-        full: Rows = {**rows, "attention_mask": [[1] * n for n in lengths]}
+        all_real = [[1] * n for n in lengths]
+        full: Rows = {**rows, "attention_mask": rows.get("attention_mask", all_real)}
 
         def filled(name: str, row: Sequence[int]) -> list[int]:
             added = [fills.get(name, 0)] * max(length - len(row), 0)
@@ -78,3 +82,27 @@ def length_to_cut(truncation: bool | str | None, max_length: int | None) -> int 
     if max_length is None:
         raise ValueError("truncation=True needs a max_length.")
     return max_length
+
+
+def as_rows(
+    encoded: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+) -> tuple[Rows, bool]:
+    """Returns rows of numbers by name, and whether they are one that stood by itself.
+
+    Args:
+      encoded: What a tokenizer returns for a text or for several, or a list of those.
+    """
+    if not isinstance(encoded, Mapping):
+        encoded = {name: [one[name] for one in encoded] for name in encoded[0]}
+    ids = encoded["input_ids"]
+    is_single = len(ids) > 0 and not are_rows(ids)
+    rows = {n: [values] if is_single else values for n, values in encoded.items()}
+    numbers = {n: [list(map(int, row)) for row in rows[n]] for n in rows}
+    return numbers, is_single
+
+
+def are_rows(ids: Any) -> bool:
+    """Returns whether ids are several rows, of perhaps different lengths."""
+    if isinstance(ids, int) or getattr(ids, "ndim", 1) == 0:
+        return False
+    return len(ids) > 0 and np.ndim(ids[0]) > 0

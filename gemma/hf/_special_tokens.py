@@ -5,28 +5,30 @@ from typing import Any
 
 from gemma.gm.text import Tokenizer
 
-_SPECIAL = ("bos_token", "eos_token", "unk_token", "pad_token", "mask_token")
-
 
 class SpecialTokens:
     """What begins and ends a text, and fills a batch.
 
     `bos_token`, `eos_token`, `unk_token`, `pad_token`, `mask_token`, and the same with
-    `_id`, can be read and set: `tokenizer.pad_token = tokenizer.eos_token`.
+    `_id`, can be read and set: `tokenizer.pad_token = tokenizer.eos_token`. So can those
+    that a checkpoint names besides, such as `image_token`.
 
     Attributes:
       tokenizer: The `gm.text.Tokenizer` that has them.
+      extra_special_tokens: Those that a checkpoint lists without a part.
       add_bos_token: Whether texts begin with the first.
       add_eos_token: Whether texts end with the second.
     """
 
     tokenizer: Tokenizer
+    extra_special_tokens: list[str]
     add_bos_token: bool
     add_eos_token: bool
 
     def __init__(self, tokenizer: Tokenizer):
         """Takes the parts as the vocabulary states them."""
         self.tokenizer = tokenizer
+        self.extra_special_tokens = []
         self._special: dict[str, int | None] = {
             "bos_token": tokenizer.bos_id,
             "eos_token": tokenizer.eos_id,
@@ -37,16 +39,18 @@ class SpecialTokens:
 
     def __getattr__(self, name: str) -> Any:
         token = name.removesuffix("_id")
-        if token not in _SPECIAL:
+        # Whoever unpickles asks before there are any.
+        special = self.__dict__.get("_special", {})
+        if token not in special:
             raise AttributeError(f"{type(self).__name__} has no {name!r}.")
-        token_id = self._special[token]
+        token_id = special[token]
         if token_id is None or name != token:
             return token_id
         return self.tokenizer.piece(token_id)
 
     def __setattr__(self, name: str, value: Any) -> None:
         token = name.removesuffix("_id")
-        if token not in _SPECIAL:
+        if token not in self.__dict__.get("_special", {}):
             object.__setattr__(self, name, value)
             return
         if name == token and value is not None:
@@ -56,15 +60,24 @@ class SpecialTokens:
     def set_special_tokens(self, stated: Mapping[str, Any]) -> None:
         """Takes the parts that a tokenizer_config.json gives to tokens.
 
+        What the vocabulary has no control token for is passed over.
+
         Args:
           stated: What it says: names of tokens, or objects that have them as "content".
+            Extra ones have parts, or are a list; transformers 4 called that
+            "additional_special_tokens".
         """
-        for name in _SPECIAL:
-            token = stated.get(name)
-            if isinstance(token, Mapping):
-                token = token.get("content")
-            if token in self.tokenizer.control_tokens:
-                setattr(self, name, token)
+        parts = {name: v for name, v in stated.items() if name.endswith("_token")}
+        extra = stated.get("extra_special_tokens")
+        extra = extra or stated.get("additional_special_tokens") or ()
+        if isinstance(extra, Mapping):
+            parts, extra = {**parts, **extra}, ()
+        known = self.tokenizer.control_tokens
+        for name, token in parts.items():
+            if (content := _content(token)) in known:
+                self._special[name] = known[content]
+        contents = map(_content, extra)
+        self.extra_special_tokens = [token for token in contents if token in known]
 
     @property
     def special_tokens_map(self) -> dict[str, str]:
@@ -77,14 +90,14 @@ class SpecialTokens:
 
     @property
     def all_special_tokens(self) -> list[str]:
-        """The special tokens that have a part."""
-        return list(dict.fromkeys(self.special_tokens_map.values()))
+        """The special tokens: those that have a part, then the extra ones."""
+        named = self.special_tokens_map.values()
+        return list(dict.fromkeys([*named, *self.extra_special_tokens]))
 
     @property
     def all_special_ids(self) -> list[int]:
         """Their ids."""
-        ids = (token_id for token_id in self._special.values() if token_id is not None)
-        return list(dict.fromkeys(ids))
+        return [self.tokenizer.id(token) for token in self.all_special_tokens]
 
     def update_post_processor(self) -> None:
         """Does nothing: `add_bos_token` and `add_eos_token` are looked at in each call."""
@@ -147,3 +160,10 @@ class SpecialTokens:
             types += [i] * len(row)
             added += [1] * len(bos) + [0] * len(part) + [1] * len(eos)
         return ids, types, added
+
+
+def _content(token: Any) -> str:
+    """Returns the text of a token as a tokenizer_config.json states it; "" of others."""
+    if isinstance(token, Mapping):
+        token = token.get("content")
+    return token if isinstance(token, str) else ""

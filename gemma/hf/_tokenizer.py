@@ -12,11 +12,19 @@ from gemma.gm import hub
 from gemma.gm.text import Tokenizer
 from gemma.hf._batch_encoding import BatchEncoding, as_arrays
 from gemma.hf._chat_template import refuse_other_templates, write_conversations
-from gemma.hf._padding import Padding, Side, length_to_cut
+from gemma.hf._padding import Padding, Side, are_rows, as_rows, length_to_cut
 from gemma.hf._special_tokens import SpecialTokens
 
 # What tokenizer_config.json may say that changes ids.
-_SETTINGS = ("add_bos_token", "add_eos_token", "padding_side", "truncation_side")
+_SETTINGS = (
+    "add_bos_token",
+    "add_eos_token",
+    "padding_side",
+    "truncation_side",
+    "model_max_length",
+)
+# What transformers says where nobody knows a length.
+_ANY_LENGTH = int(1e30)
 
 
 class GemmaTokenizer(SpecialTokens):
@@ -28,6 +36,7 @@ class GemmaTokenizer(SpecialTokens):
       add_eos_token: Whether texts end with `<eos>`.
       padding_side: "left" or "right".
       truncation_side: Which end of a text that is too long goes.
+      model_max_length: The length that is meant where a call states none.
     """
 
     model_input_names = ("input_ids", "attention_mask")
@@ -41,6 +50,7 @@ class GemmaTokenizer(SpecialTokens):
         add_eos_token: bool = False,
         padding_side: Side = "left",
         truncation_side: Side = "right",
+        model_max_length: int = _ANY_LENGTH,
     ):
         """Reads a tokenizer.
 
@@ -51,6 +61,7 @@ class GemmaTokenizer(SpecialTokens):
           add_eos_token: See the attributes.
           padding_side: See the attributes.
           truncation_side: See the attributes.
+          model_max_length: See the attributes.
         """
         path = tokenizer_file or vocab_file
         if path is None:
@@ -60,6 +71,7 @@ class GemmaTokenizer(SpecialTokens):
         super().__init__(Tokenizer.from_path(path))
         self.add_bos_token, self.add_eos_token = add_bos_token, add_eos_token
         self.padding_side, self.truncation_side = padding_side, truncation_side
+        self.model_max_length = model_max_length
         self.name_or_path = str(path)
 
     @classmethod
@@ -133,7 +145,7 @@ class GemmaTokenizer(SpecialTokens):
           add_special_tokens: Whether to add `<bos>` and `<eos>` as set.
           padding: True or "longest"; "max_length" to fill up to `max_length`.
           truncation: Whether to cut what is longer than `max_length`.
-          max_length: Tokens, the special ones counted.
+          max_length: Tokens, the special ones counted; by default `model_max_length`.
           pad_to_multiple_of: Padded rows get such a length.
           padding_side: Instead of the tokenizer's.
           return_tensors: "np", "jax" or "pt"; None for lists.
@@ -149,6 +161,8 @@ class GemmaTokenizer(SpecialTokens):
         _refuse(unknown)
         single = isinstance(text, str)
         texts, pairs = _as_lists(text, text_pair)
+        if max_length is None and self.model_max_length < _ANY_LENGTH:
+            max_length = self.model_max_length
         cut = length_to_cut(truncation, max_length)
         rows = [
             self._encode_row(first, second, add_special_tokens, cut)
@@ -188,7 +202,7 @@ class GemmaTokenizer(SpecialTokens):
     ) -> str | list[str]:
         """Returns the text of ids, or of each row of them."""
         _refuse_cleaning(clean_up_tokenization_spaces)
-        if _are_rows(token_ids):
+        if are_rows(token_ids):
             return self.batch_decode(token_ids, skip_special_tokens)
         ids = np.asarray(token_ids, np.int64)
         return self.tokenizer.decode(ids, skip_control_tokens=skip_special_tokens)
@@ -216,7 +230,8 @@ class GemmaTokenizer(SpecialTokens):
             return self.tokenizer.piece(ids)
         kept = map(int, ids)
         if skip_special_tokens:
-            kept = (i for i in kept if not self.tokenizer.is_control(i))
+            special = set(self.all_special_ids)
+            kept = (i for i in kept if i not in special)
         return [self.tokenizer.piece(i) for i in kept]
 
     def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
@@ -239,18 +254,13 @@ class GemmaTokenizer(SpecialTokens):
         return_tensors: str | None = None,
     ) -> BatchEncoding:
         """Returns rows of ids filled up to one length; see `__call__`."""
-        if not isinstance(encoded_inputs, Mapping | BatchEncoding):
-            names = encoded_inputs[0]
-            encoded_inputs = {n: [row[n] for row in encoded_inputs] for n in names}
-        rows = {
-            name: [list(map(int, row)) for row in rows]
-            for name, rows in encoded_inputs.items()
-            if name != "attention_mask"
-        }
+        rows, is_single = as_rows(encoded_inputs)
         side = padding_side or self.padding_side
         fill = Padding(padding, max_length, pad_to_multiple_of, side)
-        filled = fill.apply(rows, pad_id=self.pad_token_id)
-        return as_arrays(filled, return_tensors)
+        filled = as_arrays(fill.apply(rows, pad_id=self.pad_token_id), return_tensors)
+        if is_single:
+            return BatchEncoding({name: rows[0] for name, rows in filled.items()})
+        return filled
 
     def apply_chat_template(
         self,
@@ -299,6 +309,7 @@ class GemmaTokenizer(SpecialTokens):
         files = self.save_vocabulary(save_directory)
         settings = {name: getattr(self, name) for name in _SETTINGS}
         stated = {"tokenizer_class": "GemmaTokenizer"} | settings
+        stated |= {"extra_special_tokens": self.extra_special_tokens}
         path = Path(save_directory) / "tokenizer_config.json"
         path.write_text(
             json.dumps(stated | self.special_tokens_map, indent=2) + "\n",
@@ -366,13 +377,6 @@ def _as_lists(
         if not isinstance(one, str):
             raise TypeError(f"A text is a {type(one).__name__}; it must be a str.")
     return texts, pairs
-
-
-def _are_rows(ids: Any) -> bool:
-    """Returns whether ids are several rows, of perhaps different lengths."""
-    if isinstance(ids, int) or getattr(ids, "ndim", 1) == 0:
-        return False
-    return len(ids) > 0 and np.ndim(ids[0]) > 0
 
 
 def _refuse(unknown: Mapping[str, Any]) -> None:

@@ -23,6 +23,13 @@ def tokenizer(folder):
     return AutoTokenizer.from_pretrained(folder)
 
 
+def copy_with(folder, path, stated) -> None:
+    """Copies a tokenizer, with a tokenizer_config.json."""
+    path.mkdir(exist_ok=True)
+    (path / "tokenizer_config.json").write_text(json.dumps(stated))
+    (path / "tokenizer.model").write_bytes((folder / "tokenizer.model").read_bytes())
+
+
 def test_ids_are_those_of_gm(tokenizer, tiny_tokenizer):
     expected = tiny_tokenizer.encode("Hello world", add_bos=True)
     assert tokenizer.encode("Hello world") == expected
@@ -209,6 +216,85 @@ def test_the_checkpoint_says_which_token_ends_a_text(folder, tmp_path):
     tokenizer = GemmaTokenizer.from_pretrained(tmp_path)
     assert tokenizer.eos_token == "<end_of_turn>"
     assert tokenizer.all_special_ids.count(tokenizer.eos_token_id) == 1
+
+
+def test_a_checkpoint_may_name_more_special_tokens(folder, tmp_path):
+    """Those of images have parts of their own; ends of turns are a list."""
+    copy_with(
+        folder,
+        tmp_path,
+        {
+            "mask_token": None,
+            "boi_token": "<start_of_image>",
+            "extra_special_tokens": {
+                "boi_token": "<start_of_image>",
+                "sound_token": "no",
+            },
+            "additional_special_tokens": ["<start_of_turn>"],
+        },
+    )
+    tokenizer = GemmaTokenizer.from_pretrained(tmp_path)
+    opens = tokenizer.boi_token_id
+    assert tokenizer.boi_token == "<start_of_image>"
+    assert tokenizer.special_tokens_map["boi_token"] == "<start_of_image>"
+    assert opens == tokenizer.all_special_ids[-1]
+    assert not hasattr(tokenizer, "sound_token")
+    mask = tokenizer.get_special_tokens_mask(
+        [9, opens], already_has_special_tokens=True
+    )
+    assert mask == [0, 1]
+
+
+def test_extra_special_tokens_may_have_no_part(folder, tmp_path):
+    turns = ["<start_of_turn>", "<end_of_turn>"]
+    copy_with(folder, tmp_path / "a", {"additional_special_tokens": [*turns, "no"]})
+    GemmaTokenizer.from_pretrained(tmp_path / "a").save_pretrained(tmp_path / "b")
+    tokenizer = GemmaTokenizer.from_pretrained(tmp_path / "b")
+    assert tokenizer.extra_special_tokens == turns
+    assert tokenizer.all_special_tokens[-2:] == turns
+    assert set(turns).isdisjoint(tokenizer.special_tokens_map.values())
+
+
+def test_a_pickle_has_the_special_tokens(tokenizer):
+    tokenizer.pad_token = "<eos>"
+    again = pickle.loads(pickle.dumps(tokenizer))
+    assert again.special_tokens_map == tokenizer.special_tokens_map
+
+
+def test_special_tokens_alone_are_left_out_of_pieces(tokenizer):
+    """Other control tokens stay: the checkpoint does not call them special."""
+    ids = tokenizer.encode("<start_of_turn>Hi")
+    pieces = tokenizer.convert_ids_to_tokens(ids, skip_special_tokens=True)
+    assert pieces[0] == "<start_of_turn>"
+
+
+def test_a_length_that_the_checkpoint_states_is_that_of_calls(folder, tmp_path):
+    copy_with(folder, tmp_path, {"model_max_length": 4})
+    tokenizer = GemmaTokenizer.from_pretrained(tmp_path)
+    assert len(tokenizer.encode("Hello world", truncation=True)) == 4
+    assert len(tokenizer.encode("", padding="max_length")) == 4
+    assert len(tokenizer.encode("", padding="max_length", max_length=5)) == 5
+
+
+def test_padding_may_be_padded_again(tokenizer):
+    """What was padding before stays padding."""
+    once = tokenizer(TEXTS, padding=True)
+    row = {name: rows[1] for name, rows in once.items()}
+    twice = tokenizer.pad(row, padding="max_length", max_length=30)
+    assert (
+        twice.attention_mask
+        == [0] * (30 - len(row["input_ids"])) + row["attention_mask"]
+    )
+    assert twice.input_ids[-2:] == row["input_ids"][-2:]
+    array = tokenizer.pad(row, return_tensors="np").input_ids
+    assert array.tolist() == row["input_ids"]
+
+
+def test_a_tag_that_opens_images_is_no_sign_of_gemma_3(tokenizer):
+    """The vocabularies of Gemma 1 and 2 have it too, but none that closes them."""
+    messages = [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}]
+    with pytest.raises(ValueError, match="System role not supported"):
+        tokenizer.apply_chat_template(messages, tokenize=False)
 
 
 def test_a_damaged_config_is_named(folder, tmp_path):
