@@ -5,6 +5,8 @@ VENV := .venv
 ROUNDS := 3
 # How much text the contestants of `make quality` read.
 TOKENS := 24576
+# Processes that run tests, each with up to 5 GB of memory.
+JOBS := 2
 PARITY := .venv-parity
 LLAMA := .venv-llama
 BIN := $(VENV)/bin
@@ -21,7 +23,7 @@ demo: $(VENV)/ready
 	$(BIN)/gemma generate "The capital of France is" --max-new-tokens 32
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 check: format-check lint types imports test
 
@@ -42,7 +44,7 @@ tokenizers: $(VENV)/ready
 	$(BIN)/python tests/data/fetch_tokenizers.py
 
 parity: $(PARITY)/ready
-	$(PARITY)/bin/python -m pytest -m parity
+	$(PARITY)/bin/python -m pytest -m parity --numprocesses $(JOBS) --dist loadfile
 
 # What it says runs in `make test`. NO_MKDOCS_2_WARNING: of a version that is not used.
 docs: $(VENV)/ready

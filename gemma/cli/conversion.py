@@ -163,13 +163,21 @@ def _reader(
 
     def read(ours: str) -> "np.ndarray":
         nonlocal done
-        weight = _rounded(ours, source.read_weight(ours, "float32"), dtype)
+        weight = _read(source, ours, dtype)
         done += weight.nbytes
         if progress is not None:
             progress(done, total)
         return weight
 
     return read
+
+
+def _read(source: "Checkpoint", ours: str, dtype: str) -> "np.ndarray":
+    """Returns one weight as floats of a dtype; not by way of float32 if it is that."""
+    stored = source.tensors.dtype_of(source.names[ours].name)
+    if stored.name == dtype:
+        return source.read_weight(ours, stored)
+    return _rounded(ours, source.read_weight(ours, "float32"), dtype)
 
 
 def _rounded(ours: str, weight: "np.ndarray", dtype: str) -> "np.ndarray":
@@ -208,13 +216,14 @@ def compare(
     made.check()
     if made.config != source.config:
         raise _differs("config", made)
-    read = _reader(made, "float32", progress)
+    read = _reader(made, "float32" if format is Format.GGUF else dtype, progress)
     for ours in source.names:
-        expected = source.read_weight(ours, "float32")
         if format is Format.GGUF:
-            expected = gguf_rounded(source.model, ours, expected, TYPES[dtype])
+            weight = source.read_weight(ours, "float32")
+            expected = gguf_rounded(source.model, ours, weight, TYPES[dtype])
+            del weight
         else:
-            expected = _rounded(ours, expected, dtype).astype("float32")
+            expected = _read(source, ours, dtype)
         found = read(ours)
         # First without regard to NaN, which would take copies of both.
         same = np.array_equal(found, expected)
