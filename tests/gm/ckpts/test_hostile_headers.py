@@ -261,3 +261,37 @@ def test_deep_json_beside_arrays(folder, name, deep):
     (path / name).touch()
     message = read_with(path, name, deep.encode())
     assert Path(name).name in message or "embedder/input_embedding" in message
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"[" * 200_000, b'{"model_type": ' + b"9" * 10_000 + b"}", b"\xff\xfe"],
+    ids=["deep", "long number", "no text"],
+)
+def test_config_of_a_folder_that_cannot_be_parsed(folder, content):
+    assert "is not JSON" in read_with(folder("huggingface"), "config.json", content)
+
+
+def test_config_that_is_a_folder(folder):
+    path = folder("huggingface")
+    (path / "config.json").unlink()
+    (path / "config.json").mkdir()
+    assert "config.json" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("final_logit_softcapping", "x"),
+        ("final_logit_softcapping", -1.0),
+        ("rope_local_base_freq", -1.0),
+        ("query_pre_attn_scalar", -1),
+        ("sliding_window", -5),
+        ("tie_word_embeddings", False),
+    ],
+)
+def test_config_with_numbers_that_no_formula_takes(folder, field, value):
+    path = folder("huggingface")
+    stated = json.loads((path / "config.json").read_bytes()) | {field: value}
+    said = read_with(path, "config.json", json.dumps(stated).encode())
+    assert "config.json" in said
