@@ -103,15 +103,18 @@ def test_promised_surface_3_flax_generate(path):
     assert params["embedder"]["input_embedding"].dtype == jnp.bfloat16
 
 
-def test_promised_surface_3_pipeline(path, tmp_path):
-    tokenizer = AutoTokenizer.from_pretrained(path)
+def test_promised_surface_3_pipeline(path):
     pipe = pipeline(
         "text-generation",
         model=path,
         model_kwargs={"torch_dtype": "torch.bfloat16"},
         device="cpu",
     )
-    prompt = "in the house"
+    prompt = pipe.tokenizer.apply_chat_template(
+        [{"role": "user", "content": "Who are you? Please, answer in pirate-speak."}],
+        tokenize=False,
+        add_generation_prompt=True,
+    )
     outputs = pipe(
         prompt,
         max_new_tokens=25,
@@ -123,7 +126,6 @@ def test_promised_surface_3_pipeline(path, tmp_path):
     )
     assert outputs[0]["generated_text"].startswith(prompt)
     assert isinstance(outputs[0]["generated_text"][len(prompt) :], str)
-    assert len(tokenizer.encode(outputs[0]["generated_text"])) > 4
 
 
 @pytest.mark.parametrize("bits", ["load_in_4bit", "load_in_8bit"])
