@@ -158,6 +158,13 @@ def _vivid(path: str, weight: jax.Array, key: jax.Array) -> jax.Array:
     return stddev * jax.random.normal(key, weight.shape)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _small_memory():
+    """Gives programs back after each file: together they take many gigabytes."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def key() -> jax.Array:
     return jax.random.key(7)

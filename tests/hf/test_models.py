@@ -46,14 +46,14 @@ def test_vmap_over_models(lm):
 @pytest.mark.slow
 def test_grad_is_that_of_gm(lm):
     loss = lambda params: lm(IDS, labels=IDS, params=params).loss  # noqa: E731
-    found = jax.grad(loss)(lm.params)
+    found = jax.jit(jax.grad(loss))(lm.params)
 
     def expected_loss(params):
         tokens = jnp.asarray(IDS, jnp.int32)
         out = lm.transformer.apply({"params": params}, tokens)
         return gm.losses.next_token_cross_entropy(out.logits, tokens)
 
-    expected = jax.grad(expected_loss)(lm.params)
+    expected = jax.jit(jax.grad(expected_loss))(lm.params)
     for path, weight in gm.weights.flatten(expected).items():
         assert_close(gm.weights.flatten(found)[path], weight, law="cached")
 

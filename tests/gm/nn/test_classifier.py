@@ -1,5 +1,7 @@
 """Classifiers: the decoder's features, a linear map, and whose features they are."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,11 @@ import pytest
 from gemma.gm import losses
 from gemma.gm.nn import SequenceClassifier, TokenClassifier
 from gemma.gm.weights import flatten
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def apply(classifier, *given, **options):
+    return classifier.apply(*given, **options)
 
 
 def make(kind, tiny, num_labels=3):
@@ -34,7 +41,7 @@ def test_tokens_are_scored_one_by_one(tiny_model, random_tokens):
     tiny = tiny_model("gemma2_gqa")
     classifier, params = make(TokenClassifier, tiny)
     tokens = random_tokens((2, 6))
-    found = classifier.apply({"params": params}, tokens).logits
+    found = apply(classifier, {"params": params}, tokens).logits
     x = tiny.model.features({"params": params}, tokens).x
     score = params["score"]
     expected = np.asarray(x) @ np.asarray(score["weight"]).T + np.asarray(score["bias"])
@@ -46,11 +53,11 @@ def test_a_text_is_scored_at_its_last_token(side, tiny_model, random_tokens):
     """Padding on either side changes nothing."""
     classifier, params = make(SequenceClassifier, tiny_model("gemma3_mqa"))
     tokens = random_tokens((2, 5))
-    alone = classifier.apply({"params": params}, tokens).logits
+    alone = apply(classifier, {"params": params}, tokens).logits
     room = (3, 0) if side == "left" else (0, 3)
     padded = jnp.pad(tokens, ((0, 0), room))
     mask = jnp.pad(jnp.ones((2, 5), bool), ((0, 0), room))
-    found = classifier.apply({"params": params}, padded, mask=mask).logits
+    found = apply(classifier, {"params": params}, padded, mask=mask).logits
     np.testing.assert_allclose(found, alone, rtol=1e-5, atol=1e-5)
 
 
@@ -58,9 +65,9 @@ def test_any_token_may_be_the_last(tiny_model, random_tokens):
     """What comes after it is not seen."""
     classifier, params = make(SequenceClassifier, tiny_model("gemma1_mqa"))
     tokens, last = random_tokens((2, 6)), jnp.array([2, 4])
-    found = classifier.apply({"params": params}, tokens, last=last).logits
+    found = apply(classifier, {"params": params}, tokens, last=last).logits
     for row, end in enumerate([3, 5]):
-        cut = classifier.apply({"params": params}, tokens[row : row + 1, :end]).logits
+        cut = apply(classifier, {"params": params}, tokens[row : row + 1, :end]).logits
         np.testing.assert_allclose(found[row], cut[0], rtol=1e-5, atol=1e-5)
 
 
@@ -69,7 +76,7 @@ def test_a_row_of_padding_is_finite(tiny_model, random_tokens):
     mask = jnp.zeros((1, 4), bool)
     tokens = random_tokens((1, 4))
     assert np.isfinite(
-        classifier.apply({"params": params}, tokens, mask=mask).logits
+        apply(classifier, {"params": params}, tokens, mask=mask).logits
     ).all()
 
 
