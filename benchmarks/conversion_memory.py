@@ -237,9 +237,10 @@ def _report(results: list[Result]) -> str:
             f"Machine: {describe(machine())}. Versions: {describe(versions())}.",
             "",
             "`gemma convert` writes, and then compares what it wrote with what it read. "
-            "Weights pass through it one at a time, as float32: the largest takes "
-            f"{_mb(4 * LARGE.vocab_size * LARGE.embed_dim)} MB on its way, beside what "
-            "is written of it. "
+            "Weights pass through it one at a time, as float32 where the dtype "
+            "changes: the largest takes "
+            f"{_mb(4 * LARGE.vocab_size * LARGE.embed_dim)} MB then, beside what is "
+            "written of it. "
             "Files of a Hugging Face folder have at most "
             f"{SHARD_BYTES // 10**6} MB or one tensor; those of other formats are as "
             "large as they get. Peak: `VmHWM` of the process, pages of mapped files "
