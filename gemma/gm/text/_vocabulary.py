@@ -168,15 +168,30 @@ def from_model_file(path: str | Path) -> Vocabulary:
     trainer = model.trainer_spec
     model_type = trainer.ModelType.Name(trainer.model_type)
     _require_byte_bpe(path, model_type, trainer.byte_fallback)
+    pieces = _without_stand_ins(model.pieces)
     return _vocabulary(
-        Strings.of(piece.piece for piece in model.pieces),
-        [piece.score for piece in model.pieces],
-        [piece.type for piece in model.pieces],
+        Strings.of(piece.piece for piece in pieces),
+        [piece.score for piece in pieces],
+        [piece.type for piece in pieces],
         bos_id=trainer.bos_id,
         eos_id=trainer.eos_id,
         pad_id=trainer.pad_id,
         unk_id=trainer.unk_id,
     )
+
+
+def _without_stand_ins(pieces: Sequence[Any]) -> Sequence[Any]:
+    """Leaves out the bytes at the end that `Tokenizer.model_bytes` has put there.
+
+    Sentencepiece insists on them, and no text needs them: their characters are pieces.
+    """
+    end, texts = len(pieces), {piece.piece for piece in pieces}
+    while end > 0 and pieces[end - 1].type == PieceKind.BYTE:
+        byte = int(pieces[end - 1].piece[3:5], 16)
+        if byte >= 0x80 or chr(byte) not in texts:
+            break
+        end -= 1
+    return pieces[:end]
 
 
 def from_json_file(path: str | Path) -> Vocabulary:

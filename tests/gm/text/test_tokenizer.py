@@ -186,6 +186,17 @@ def test_tab_in_place_of_its_byte(tmp_path):
     assert tokenizer.vocab_size == TINY.vocab_size
 
 
+def test_tab_in_place_of_its_byte_is_still_there_when_saved(tmp_path):
+    """Sentencepiece insists on the byte, which is none of the vocabulary's."""
+    content = JSON.read_text("utf-8").replace('"<0x09>"', '"\\t"')
+    (tmp_path / "tokenizer.json").write_text(content, "utf-8")
+    tokenizer = Tokenizer.from_path(tmp_path / "tokenizer.json")
+    (tmp_path / "tokenizer.model").write_bytes(tokenizer.model_bytes())
+    again = Tokenizer.from_path(tmp_path / "tokenizer.model")
+    assert list(again.vocabulary.pieces) == list(tokenizer.vocabulary.pieces)
+    assert again.encode("a\tb") == tokenizer.encode("a\tb")
+
+
 def test_missing_byte_is_refused(tmp_path):
     content = JSON.read_text("utf-8").replace('"<0xE2>"', '"<other>"')
     (tmp_path / "tokenizer.json").write_text(content, "utf-8")
