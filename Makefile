@@ -5,7 +5,7 @@ VENV := .venv
 ROUNDS := 3
 # How much text the contestants of `make quality` read.
 TOKENS := 24576
-# Processes that run tests, each with up to 5 GB of memory.
+# Processes that run tests, each with up to 3 GB of memory.
 JOBS := 2
 PARITY := .venv-parity
 LLAMA := .venv-llama

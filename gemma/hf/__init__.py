@@ -33,10 +33,10 @@ from gemma.hf._config import (
     GemmaConfig,
     PretrainedConfig,
 )
+from gemma.hf._dynamic_cache import DynamicCache
 from gemma.hf._flax import FlaxGemmaForCausalLM, FlaxGemmaModel
 from gemma.hf._generation_config import GenerationConfig
 from gemma.hf._model import PreTrainedModel
-from gemma.hf._past import DynamicCache
 from gemma.hf._pipeline import TextGenerationPipeline, pipeline
 from gemma.hf._quantization import BitsAndBytesConfig
 from gemma.hf._seeds import set_seed

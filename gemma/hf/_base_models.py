@@ -52,9 +52,7 @@ class BaseModel(PreTrainedModel):
         )
         return BaseModelOutputWithPast(
             last_hidden_state=found.features.x,
-            past_key_values=found.past,
-            hidden_states=found.features.hidden_states,
-            attentions=found.features.attention_weights,
+            **found.besides,
         )
 
 

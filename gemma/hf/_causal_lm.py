@@ -104,9 +104,7 @@ class CausalLM(GenerationMixin):
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
-            past_key_values=found.past,
-            hidden_states=found.features.hidden_states,
-            attentions=found.features.attention_weights,
+            **found.besides,
         )
 
     @property

@@ -3,6 +3,7 @@
 Axes: B batch, L length, C labels.
 """
 
+import dataclasses
 import warnings
 from typing import Any, ClassVar
 
@@ -36,6 +37,9 @@ class ClassifierModel(PreTrainedModel):
     """A decoder with scores of labels, as many as its config names."""
 
     kind: ClassVar[type[nn.Classifier]]
+    output_class: ClassVar[
+        type[SequenceClassifierOutputWithPast] | type[TokenClassifierOutput]
+    ]
 
     @property
     def num_labels(self) -> int:
@@ -54,12 +58,6 @@ class ClassifierModel(PreTrainedModel):
             )
         return ckpts.read_classifier(checkpoint, self._core(), dtype=options.weights)
 
-
-class SequenceClassifierModel(ClassifierModel):
-    """A decoder that gives a text a label, or a number if there is one label only."""
-
-    kind = nn.SequenceClassifier
-
     def forward(
         self,
         input_ids: Any = None,
@@ -72,11 +70,8 @@ class SequenceClassifierModel(ClassifierModel):
         *,
         params: Params | None = None,
         **options: Any,
-    ) -> SequenceClassifierOutputWithPast:
-        """Returns the scores of each text's labels, [B, C], at its last token.
-
-        That is the last one that is not the config's padding token, wherever padding
-        stands; of `inputs_embeds` the last one.
+    ) -> Any:
+        """Returns the scores of labels, and their loss.
 
         Args:
           input_ids: See `GemmaModel.forward`, and the next four too.
@@ -84,13 +79,14 @@ class SequenceClassifierModel(ClassifierModel):
           position_ids: See there.
           past_key_values: See there.
           inputs_embeds: See there.
-          labels: A number each for regression, a label each, or how right each label
-            is, [B, C]. `config.problem_type` says which; by default one label is
-            regression, and whole numbers are labels.
+          labels: What is right; see the classes of this one.
           use_cache: Whether to return `past_key_values`; by default not.
           params: Instead of the model's.
           **options: See there.
         """
+        fields = {field.name for field in dataclasses.fields(self.output_class)}
+        if use_cache and "past_key_values" not in fields:
+            raise ValueError(f"A {self.output_class.__name__} has no past_key_values.")
         given = self._params_or(params)
         found = self._pass(
             given,
@@ -102,16 +98,37 @@ class SequenceClassifierModel(ClassifierModel):
             bool(use_cache),
             options,
         )
-        last = self._last(to_jax(input_ids), found.features.x)
-        x = jnp.take_along_axis(found.features.x, last[:, None, None], axis=1)[:, 0]
+        x = self._scored(to_jax(input_ids), found.features.x)
         logits = _score(self._core(), {"params": given}, x)
-        return SequenceClassifierOutputWithPast(
-            loss=None if labels is None else self._loss(logits, to_jax(labels)),
-            logits=logits,
-            past_key_values=found.past,
-            hidden_states=found.features.hidden_states,
-            attentions=found.features.attention_weights,
-        )
+        loss = None if labels is None else self._loss(logits, to_jax(labels))
+        besides = {n: value for n, value in found.besides.items() if n in fields}
+        return self.output_class(loss=loss, logits=logits, **besides)
+
+    def _scored(self, tokens: jax.Array | None, x: jax.Array) -> jax.Array:
+        """Returns the vectors that get scores."""
+        raise NotImplementedError
+
+    def _loss(self, logits: jax.Array, labels: jax.Array) -> jax.Array:
+        raise NotImplementedError
+
+
+class SequenceClassifierModel(ClassifierModel):
+    """A decoder that gives a text a label, or a number if there is one label only.
+
+    Scores are [B, C], those of the last token: the last one that is not the config's
+    padding token, wherever padding stands; of `inputs_embeds` the last one. Labels are a
+    number each for regression, a label each, or how right each label is, [B, C].
+    `config.problem_type` says which; by default one label is regression, and whole
+    numbers are labels.
+    """
+
+    kind = nn.SequenceClassifier
+    output_class = SequenceClassifierOutputWithPast
+
+    def _scored(self, tokens: jax.Array | None, x: jax.Array) -> jax.Array:
+        """Returns the vector of the last token of each text."""
+        last = self._last(tokens, x)
+        return jnp.take_along_axis(x, last[:, None, None], axis=1)[:, 0]
 
     def _last(self, tokens: jax.Array | None, x: jax.Array) -> jax.Array:
         """Returns where the last token of each text is."""
@@ -145,59 +162,19 @@ class SequenceClassifierModel(ClassifierModel):
 
 
 class TokenClassifierModel(ClassifierModel):
-    """A decoder that gives each token a label."""
+    """A decoder that gives each token a label.
+
+    Scores are [B, L, C]. Labels are one a token, -100 where the loss shall not count.
+    """
 
     kind = nn.TokenClassifier
+    output_class = TokenClassifierOutput
 
-    def forward(
-        self,
-        input_ids: Any = None,
-        attention_mask: Any = None,
-        position_ids: Any = None,
-        past_key_values: Any = None,
-        inputs_embeds: Any = None,
-        labels: Any = None,
-        use_cache: bool | None = None,
-        *,
-        params: Params | None = None,
-        **options: Any,
-    ) -> TokenClassifierOutput:
-        """Returns the scores of each token's labels, [B, L, C].
+    def _scored(self, tokens: jax.Array | None, x: jax.Array) -> jax.Array:
+        return x
 
-        Args:
-          input_ids: See `GemmaModel.forward`, and the next four too.
-          attention_mask: See there.
-          position_ids: See there.
-          past_key_values: See there.
-          inputs_embeds: See there.
-          labels: The label of each token, -100 where the loss shall not count.
-          use_cache: False; what is returned holds no keys and values.
-          params: Instead of the model's.
-          **options: See there.
-        """
-        if use_cache:
-            raise ValueError("A TokenClassifierOutput has no past_key_values.")
-        given = self._params_or(params)
-        found = self._pass(
-            given,
-            input_ids,
-            attention_mask,
-            position_ids,
-            past_key_values,
-            inputs_embeds,
-            False,
-            options,
-        )
-        logits = _score(self._core(), {"params": given}, found.features.x)
-        loss = None
-        if labels is not None:
-            loss = _cross_entropy(logits, to_jax(labels))
-        return TokenClassifierOutput(
-            loss=loss,
-            logits=logits,
-            hidden_states=found.features.hidden_states,
-            attentions=found.features.attention_weights,
-        )
+    def _loss(self, logits: jax.Array, labels: jax.Array) -> jax.Array:
+        return _cross_entropy(logits, labels)
 
 
 class GemmaForSequenceClassification(SequenceClassifierModel):

@@ -20,6 +20,7 @@ from gemma.gm.typing import Cache, Params
 from gemma.gm.weights import QuantizedArray, num_params
 from gemma.hf._arrays import device_of, is_torch, to_jax, to_torch
 from gemma.hf._config import PretrainedConfig
+from gemma.hf._dynamic_cache import DynamicCache
 from gemma.hf._loading import Options, json_bytes, open_pretrained
 from gemma.hf._outputs import ModelOutput
 from gemma.hf._passes import (
@@ -30,7 +31,6 @@ from gemma.hf._passes import (
     run,
     run_on,
 )
-from gemma.hf._past import DynamicCache
 
 # What may be left of a model that was written to a folder before.
 _WEIGHTS = ("*.safetensors", "model.safetensors.index.json")
@@ -46,6 +46,15 @@ class Pass(NamedTuple):
 
     features: nn.Features
     past: "DynamicCache | Cache | None"
+
+    @property
+    def besides(self) -> dict[str, Any]:
+        """What an output has beside what its head says."""
+        return {
+            "past_key_values": self.past,
+            "hidden_states": self.features.hidden_states,
+            "attentions": self.features.attention_weights,
+        }
 
 
 class PreTrainedModel:

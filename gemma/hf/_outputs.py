@@ -88,12 +88,12 @@ class BaseModelOutputWithPast(ModelOutput):
 
 
 @dataclasses.dataclass
-class CausalLMOutputWithPast(ModelOutput):
-    """What a language model returns.
+class HeadOutputWithPast(ModelOutput):
+    """What a model with a head returns.
 
     Attributes:
-      loss: With labels: the mean loss of the tokens.
-      logits: [B, L, V], or of the places that `logits_to_keep` names.
+      loss: With labels: the mean loss.
+      logits: What the head says; see the classes of this one.
       past_key_values: See `BaseModelOutputWithPast`.
       hidden_states: See `BaseModelOutputWithPast`.
       attentions: See `BaseModelOutputWithPast`.
@@ -106,23 +106,12 @@ class CausalLMOutputWithPast(ModelOutput):
     attentions: tuple[Any, ...] | None = None
 
 
-@dataclasses.dataclass
-class SequenceClassifierOutputWithPast(ModelOutput):
-    """What a classifier of texts returns.
+class CausalLMOutputWithPast(HeadOutputWithPast):
+    """What a language model returns: logits [B, L, V], or of the places that are kept."""
 
-    Attributes:
-      loss: With labels.
-      logits: [B, C].
-      past_key_values: See `BaseModelOutputWithPast`.
-      hidden_states: See `BaseModelOutputWithPast`.
-      attentions: See `BaseModelOutputWithPast`.
-    """
 
-    loss: Any = None
-    logits: Any = None
-    past_key_values: Any = None
-    hidden_states: tuple[Any, ...] | None = None
-    attentions: tuple[Any, ...] | None = None
+class SequenceClassifierOutputWithPast(HeadOutputWithPast):
+    """What a classifier of texts returns: logits [B, C]."""
 
 
 @dataclasses.dataclass

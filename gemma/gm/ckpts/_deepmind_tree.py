@@ -136,7 +136,8 @@ def _layout(config: TransformerConfig, gating: tuple[int, ...] = ()) -> _Layout:
 
 
 def _gating(tree: Params) -> tuple[int, ...]:
-    return _shapes_of_tree(tree).get("layer_0/mlp/gating_einsum", ())
+    leaf = flatten(tree).get("layer_0/mlp/gating_einsum")
+    return () if leaf is None else tuple(np.shape(leaf))
 
 
 def _shapes_of_tree(tree: Params) -> dict[str, tuple[int, ...]]:
