@@ -9,6 +9,7 @@ TOKENS := 24576
 JOBS := 2
 PARITY := .venv-parity
 LLAMA := .venv-llama
+USER_VENV := .venv-user
 BIN := $(VENV)/bin
 # The peers that parity and the benchmarks compare with live in an environment of their own.
 PEERS := torch==2.13.0 transformers==5.23.0 accelerate
@@ -50,8 +51,9 @@ parity: $(PARITY)/ready
 docs: $(VENV)/ready
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-bench: $(VENV)/ready $(PARITY)/ready $(LLAMA)/ready
+bench: $(VENV)/ready $(USER_VENV)/ready $(PARITY)/ready $(LLAMA)/ready
 	$(BIN)/python benchmarks/compare.py --rounds $(ROUNDS) \
+	  --gemma-python $(USER_VENV)/bin/python \
 	  --torch-python $(PARITY)/bin/python --llama-python $(LLAMA)/bin/python
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/chat.py
@@ -90,6 +92,13 @@ $(PARITY)/ready: pyproject.toml $(KERNELS)
 	$(PARITY)/bin/python -m pip install --quiet --editable '.[demo,hub,constrained,mcp,orbax,dev]'
 	touch $@
 
+# What users install: developers' tools bring libraries that JAX imports where it finds them.
+$(USER_VENV)/ready: pyproject.toml $(KERNELS) $(shell git ls-files gemma)
+	$(PYTHON) -m venv $(USER_VENV)
+	$(USER_VENV)/bin/python -m pip install --quiet --upgrade pip
+	$(USER_VENV)/bin/python -m pip install --quiet '.[demo,hub]'
+	touch $@
+
 # Compiled here, for this machine's instructions: the wheels of others would be slower.
 $(LLAMA)/ready:
 	$(PYTHON) -m venv $(LLAMA)
@@ -98,4 +107,4 @@ $(LLAMA)/ready:
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(PARITY) $(LLAMA) build dist
+	rm -rf $(VENV) $(USER_VENV) $(PARITY) $(LLAMA) build dist

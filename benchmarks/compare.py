@@ -4,7 +4,7 @@ The contestants take turns so that a machine whose speed drifts is equally slow 
 What counts are the ratios.
 
 python benchmarks/compare.py --torch-python .venv-parity/bin/python \\
-  --llama-python .venv-llama/bin/python
+  --llama-python .venv-llama/bin/python --gemma-python .venv-user/bin/python
 """
 
 import argparse
@@ -18,39 +18,60 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from circumstances import describe, read_bandwidth
 
 from gemma.gm import hub
 
 HERE = Path(__file__).parent
-GEMMA = Path(sys.executable).parent / "gemma"
 OURS, LLAMA, STREAMS = "gemma-jax", "llama.cpp", 8
 Runs = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+class Pythons(NamedTuple):
+    """The interpreter of each contestant."""
+
+    gemma: str
+    llama: str
+    torch: str
+
+    @property
+    def gemma_command(self) -> str:
+        """The command beside the interpreter."""
+        return str(Path(self.gemma).parent / "gemma")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--torch-python", type=Path, required=True)
     parser.add_argument("--llama-python", type=Path, required=True)
+    parser.add_argument(
+        "--gemma-python",
+        type=Path,
+        default=sys.executable,
+        help="where gemma-jax is installed as users install it: JAX imports more where "
+        "it finds more, and starts later",
+    )
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
 
-    torch_python, llama_python = str(options.torch_python), str(options.llama_python)
-    runs = collect(contestants(torch_python, llama_python), options.rounds)
-    starts = time_starts(llama_python, options.rounds)
+    python = Pythons(
+        str(options.gemma_python), str(options.llama_python), str(options.torch_python)
+    )
+    runs = collect(contestants(python), options.rounds)
+    starts = time_starts(python, options.rounds)
     text = report(runs, starts, read_bandwidth(), f"make bench ROUNDS={options.rounds}")
     (HERE / "RESULTS.md").write_text(text)
     print(text)
 
 
-def contestants(torch_python: str, llama_python: str) -> dict[str, list[str]]:
+def contestants(python: Pythons) -> dict[str, list[str]]:
     """Returns the command of each, which prints one JSON object."""
     model = str(hub.resolve())
-    bench = [str(GEMMA), "bench", "--json"]
-    llama = [llama_python, str(HERE / "peer_llama_cpp.py"), model]
-    torch = [torch_python, str(HERE / "peer_transformers.py"), model]
+    bench = [python.gemma_command, "bench", "--json"]
+    llama = [python.llama, str(HERE / "peer_llama_cpp.py"), model]
+    torch = [python.torch, str(HERE / "peer_transformers.py"), model]
     many = ["--streams", str(STREAMS), "--cache-length", "1024"]
     return {
         OURS: bench,
@@ -78,14 +99,14 @@ def collect(commands: Mapping[str, Sequence[str]], rounds: int) -> Runs:
     return runs
 
 
-def time_starts(llama_python: str, rounds: int) -> dict[str, float]:
+def time_starts(python: Pythons, rounds: int) -> dict[str, float]:
     """Returns the median seconds from start to first output; the first does not count."""
     one = ["generate", "The capital of France is", "--max-new-tokens", "1"]
-    first_token = [llama_python, str(HERE / "first_token_llama_cpp.py")]
+    first_token = [python.llama, str(HERE / "first_token_llama_cpp.py")]
     commands = {
-        "`import gemma`": [sys.executable, "-c", "import gemma"],
-        "`gemma --help`": [str(GEMMA), "--help"],
-        f"{OURS}: first token": [str(GEMMA), *one],
+        "`import gemma`": [python.gemma, "-c", "import gemma"],
+        "`gemma --help`": [python.gemma_command, "--help"],
+        f"{OURS}: first token": [python.gemma_command, *one],
         f"{LLAMA}: first token": [*first_token, str(hub.resolve())],
     }
     seconds: dict[str, list[float]] = {name: [] for name in commands}

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
+from gemma.gm import vision
 from gemma.gm.dialog import Format, Image, Segment
-from gemma.gm.vision import VisionConfig, pan_and_scan, prepare_image, read_image
 
 # Of the newest images; some megabytes each.
 _MAX_TAKEN = 16
@@ -42,7 +42,7 @@ class PictureTaker:
     array may hold something else when it is said again. Threads may share it.
     """
 
-    def __init__(self, config: VisionConfig, *, with_crops: bool):
+    def __init__(self, config: vision.VisionConfig, *, with_crops: bool):
         """Makes a taker.
 
         Args:
@@ -67,9 +67,9 @@ class PictureTaker:
         for known, pictures in tuple(self._taken):
             if known is image:
                 return pictures
-        whole = read_image(image.source, name=name)
-        pixels = [whole, *pan_and_scan(whole)] if self._with_crops else [whole]
-        prepared = [prepare_image(p, self._config) for p in pixels]
+        whole = vision.read_image(image.source, name=name)
+        pixels = [whole, *vision.pan_and_scan(whole)] if self._with_crops else [whole]
+        prepared = [vision.prepare_image(p, self._config) for p in pixels]
         pictures = [Picture(p, hashlib.sha256(p.tobytes()).digest()) for p in prepared]
         self._taken.append((image, pictures))
         return pictures
@@ -195,7 +195,9 @@ class _Prompt:
         return self._made
 
 
-def image_starts(token_ids: Sequence[int], config: VisionConfig | None) -> list[int]:
+def image_starts(
+    token_ids: Sequence[int], config: vision.VisionConfig | None
+) -> list[int]:
     """Returns where the soft tokens of each image begin."""
     if config is None:
         return []
@@ -207,7 +209,7 @@ def image_starts(token_ids: Sequence[int], config: VisionConfig | None) -> list[
 def common_length(
     ours: tuple[Sequence[int], Sequence[Picture]],
     theirs: tuple[Sequence[int], Sequence[Picture]],
-    config: VisionConfig | None,
+    config: vision.VisionConfig | None,
 ) -> int:
     """Returns how many tokens two texts begin with that are the same, images too."""
     (ids, pictures), (other_ids, others) = ours, theirs
