@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from circumstances import describe, read_bandwidth
+from circumstances import Memory, describe
 
 from gemma.cli.bench import machine, versions
 from gemma.gm.text import Sampler
@@ -180,17 +180,18 @@ def main() -> None:
     decoder = Decoder(Sampler.from_pretrained(cache_length=CACHE_LENGTH))
     # In turn: what else the machine does disturbs all contexts alike.
     answers = {context: decoder.begin(context) for context in CONTEXTS}
+    memory, speeds = Memory(), []
     for _ in range(ROUNDS):
         for answer in answers.values():
             answer.measure()
+            speeds.append(memory.read_bandwidth(tries=3))
     steps = {context: answer.step for context, answer in answers.items()}
-    text = report(decoder.sampler, steps)
+    text = report(decoder.sampler, steps, statistics.median(speeds))
     (HERE / "STEP.md").write_text(text)
     print(text)
 
 
-def report(sampler: Sampler, steps: Mapping[int, Step]) -> str:
-    speed = read_bandwidth()
+def report(sampler: Sampler, steps: Mapping[int, Step], speed: float) -> str:
     rows = []
     for context, step in steps.items():
         numbers = (step.whole, step.watched, *step.parts.values(), step.between_calls)
@@ -251,8 +252,9 @@ def long_contexts(
     return [
         "## Long contexts",
         "",
-        f"Memory reads {speed / 1e9:.1f} GB/s (numpy, the sum of 671 MB by two threads, "
-        "best of 10). Keys and values are "
+        f"Memory reads {speed / 1e9:.1f} GB/s (numpy, the product of a matrix of 671 "
+        "MB, measured in turn with the answers; the median of bests of 3). Keys and "
+        "values are "
         f"{np.dtype(sampler.model.cache_dtype(sampler.params)).name}; sliding layers keep "
         "their window.",
         "",
