@@ -32,11 +32,13 @@ def folder_files(checkpoint: "Checkpoint") -> dict[str, bytes]:
     stated = _gguf_metadata(checkpoint)
     if stated is None:
         return {}
+    from gemma.gm.ckpts import json_bytes
+
     tokenizer = _tokenizer(checkpoint.path)
     files = {
         "tokenizer.model": tokenizer.model_bytes(),
-        "tokenizer_config.json": _json(_tokenizer_config(tokenizer)),
-        "generation_config.json": _json(_generation_config(stated, tokenizer)),
+        "tokenizer_config.json": json_bytes(_tokenizer_config(tokenizer)),
+        "generation_config.json": json_bytes(_generation_config(stated, tokenizer)),
     }
     if template := stated.get("tokenizer.chat_template"):
         files["chat_template.jinja"] = template.encode()
@@ -162,7 +164,3 @@ def _read_json(path: Path) -> dict[str, Any]:
             hint="Repair the file, or remove it: the model does without.",
         ) from None
     return stated if isinstance(stated, dict) else {}
-
-
-def _json(stated: Mapping[str, Any]) -> bytes:
-    return (json.dumps(stated, indent=2) + "\n").encode()

@@ -160,10 +160,7 @@ class PretrainedConfig:
 
     def save_pretrained(self, save_directory: str | Path) -> None:
         """Writes a config.json into a folder."""
-        folder = Path(save_directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(self.to_dict(), indent=2) + "\n"
-        (folder / _FILE).write_text(text, encoding="utf-8")
+        ckpts.write_json(Path(save_directory) / _FILE, self.to_dict())
 
     @property
     def num_labels(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gemma.gm import hub, text
+from gemma.gm import ckpts, hub, text
 from gemma.hf._config import PretrainedConfig
 
 GENERATION_CONFIG = "generation_config.json"
@@ -85,16 +85,22 @@ class GenerationConfig:
 
         Raises:
           FileNotFoundError: There is no such file.
-          ValueError: It holds no JSON object.
+          ValueError: It holds no JSON object, or asks for what there is not, such as
+            beams.
         """
         folder = hub.resolve(pretrained_model_name)
         path = folder / GENERATION_CONFIG
         try:
             stated = json.loads(path.read_text(encoding="utf-8"))
             known = {n: stated[n] for n in vars(cls()) if n in stated}
+            others = {n: stated[n] for n in _ALWAYS if n in stated}
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path} holds no JSON object: {error}") from None
-        return cls(**known).changed(changes)
+        try:
+            found = cls(**known).changed(others)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        return found.changed(changes)
 
     @classmethod
     def from_model_config(cls, config: PretrainedConfig) -> "GenerationConfig":
@@ -104,10 +110,7 @@ class GenerationConfig:
 
     def save_pretrained(self, save_directory: str | Path) -> None:
         """Writes a generation_config.json into a folder."""
-        folder = Path(save_directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(self.to_dict(), indent=2) + "\n"
-        (folder / GENERATION_CONFIG).write_text(text, encoding="utf-8")
+        ckpts.write_json(Path(save_directory) / GENERATION_CONFIG, self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields that are not as by default."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gemma.gm import hub
+from gemma.gm import ckpts, hub
 from gemma.gm.text import Tokenizer
 from gemma.hf._batch_encoding import BatchEncoding, as_arrays
 from gemma.hf._chat_template import refuse_other_templates, write_conversations
@@ -298,10 +298,9 @@ class GemmaTokenizer(SpecialTokens):
     ) -> tuple[str]:
         """Writes a tokenizer.model into a folder; returns its path."""
         prefix = "" if filename_prefix is None else f"{filename_prefix}-"
-        folder = Path(save_directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{prefix}tokenizer.model"
-        path.write_bytes(self.tokenizer.model_bytes())
+        path = Path(save_directory) / f"{prefix}tokenizer.model"
+        with ckpts.whole_file(path) as unfinished:
+            unfinished.write_bytes(self.tokenizer.model_bytes())
         return (str(path),)
 
     def save_pretrained(self, save_directory: str | Path) -> tuple[str, ...]:
@@ -311,10 +310,7 @@ class GemmaTokenizer(SpecialTokens):
         stated = {"tokenizer_class": "GemmaTokenizer"} | settings
         stated |= {"extra_special_tokens": self.extra_special_tokens}
         path = Path(save_directory) / "tokenizer_config.json"
-        path.write_text(
-            json.dumps(stated | self.special_tokens_map, indent=2) + "\n",
-            encoding="utf-8",
-        )
+        ckpts.write_json(path, stated | self.special_tokens_map)
         return (*files, str(path))
 
     @functools.cached_property

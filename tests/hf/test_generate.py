@@ -158,6 +158,12 @@ def test_config_of_a_checkpoint(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_config_that_asks_for_beams_is_refused_by_its_path(tmp_path):
+    (tmp_path / "generation_config.json").write_text(json.dumps({"num_beams": 4}))
+    with pytest.raises(ValueError, match=r"generation_config\.json: num_beams=4"):
+        hf.GenerationConfig.from_pretrained(tmp_path)
+
+
 def test_model_takes_the_config_that_lies_beside_it(tiny_folder, tmp_path):
     hf.GemmaForCausalLM.from_pretrained(tiny_folder("gemma1_mqa")).save_pretrained(
         tmp_path

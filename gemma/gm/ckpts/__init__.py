@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 from gemma.gm._lazy import lazily
 from gemma.gm.ckpts._errors import CheckpointError
 from gemma.gm.ckpts._gguf import EMBEDDING, GgufFile, find_gguf, read_gguf_metadata
+from gemma.gm.ckpts._json import json_bytes, write_json
 from gemma.gm.ckpts._paths import CheckpointPath
 from gemma.gm.ckpts._strings import Strings
+from gemma.gm.ckpts._unfinished import whole_file
 
 if TYPE_CHECKING:
     from gemma.gm.ckpts._classifiers import load_classifier, read_classifier
@@ -83,6 +85,7 @@ __all__ = [
     "from_deepmind",
     "gguf_rounded",
     "infer_config",
+    "json_bytes",
     "load_classifier",
     "load_config",
     "load_model",
@@ -97,4 +100,6 @@ __all__ = [
     "save_params",
     "save_weights",
     "to_deepmind",
+    "whole_file",
+    "write_json",
 ]

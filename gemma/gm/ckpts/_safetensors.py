@@ -5,16 +5,18 @@ Reference: https://huggingface.co/docs/safetensors. Sharded checkpoints have an 
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from gemma.gm.ckpts._errors import CheckpointError
+from gemma.gm.ckpts._json import write_json
 from gemma.gm.ckpts._quantization_config import PackedTensor
 from gemma.gm.ckpts._unfinished import make_public
 from gemma.gm.kernels import (
@@ -32,9 +34,6 @@ _INDEX = "model.safetensors.index.json"
 _NARROW = {"F16": np.dtype(np.float16), "BF16": np.dtype(ml_dtypes.bfloat16)}
 _FLOATS = {**_NARROW, "F32": np.dtype(np.float32), "F64": np.dtype(np.float64)}
 _NAMES = {dtype: name for name, dtype in _FLOATS.items()} | {np.dtype(np.uint8): "U8"}
-# More than what a header says of a tensor beside its name, and of the file.
-_ENTRY_BYTES = 256
-
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _IS_PICKLE = (
@@ -215,77 +214,86 @@ def _is_pickle(path: Path) -> bool:
     return begin.startswith(b"PK\x03\x04") or (is_bare and not is_length)
 
 
+class NewTensor(NamedTuple):
+    """A tensor to write; what is in it is read when its turn comes."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    read: Callable[[], np.ndarray]
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes in the file."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
 def write_safetensors(
-    folder: Path,
-    sizes: Mapping[str, int],
-    read: Callable[[str], np.ndarray],
-    *,
-    max_shard_bytes: int,
+    folder: Path, tensors: Mapping[str, NewTensor], *, max_shard_bytes: int
 ) -> None:
     """Writes tensors into a folder, in files of at most `max_shard_bytes` each.
 
     Args:
       folder: An existing folder.
-      sizes: Bytes of each tensor, by name.
-      read: Returns one tensor; memory holds one at a time.
+      tensors: What to write, by name; memory holds one at a time.
       max_shard_bytes: A tensor larger than this gets a file of its own.
     """
-    shards = _split(sizes, max_shard_bytes)
+    shards = _split(tensors, max_shard_bytes)
     if len(shards) == 1:
-        _write(folder / _SINGLE, shards[0], read)
+        _write(folder / _SINGLE, shards[0])
         return
     weight_map = {}
-    for i, names in enumerate(shards, 1):
+    for i, shard in enumerate(shards, 1):
         file = f"model-{i:05d}-of-{len(shards):05d}.safetensors"
-        _write(folder / file, names, read)
-        weight_map |= dict.fromkeys(names, file)
-    total = sum(sizes.values())
+        _write(folder / file, shard)
+        weight_map |= dict.fromkeys(shard, file)
+    total = sum(tensor.num_bytes for tensor in tensors.values())
     index = {"metadata": {"total_size": total}, "weight_map": weight_map}
-    (folder / _INDEX).write_text(json.dumps(index, indent=2) + "\n")
+    write_json(folder / _INDEX, index)
 
 
-def _split(sizes: Mapping[str, int], max_bytes: int) -> list[list[str]]:
-    shards: list[list[str]] = [[]]
+def _split(
+    tensors: Mapping[str, NewTensor], max_bytes: int
+) -> list[dict[str, NewTensor]]:
+    shards: list[dict[str, NewTensor]] = [{}]
     room = max_bytes
-    for name, num_bytes in sizes.items():
-        if num_bytes > room and shards[-1]:
-            shards.append([])
+    for name, tensor in tensors.items():
+        if tensor.num_bytes > room and shards[-1]:
+            shards.append({})
             room = max_bytes
-        shards[-1].append(name)
-        room -= num_bytes
+        shards[-1][name] = tensor
+        room -= tensor.num_bytes
     return shards
 
 
-def _write(path: Path, names: list[str], read: Callable[[str], np.ndarray]) -> None:
-    """Writes one file.
-
-    Its header comes first but is known last, so there is room for a longer one; readers
-    pass over the spaces behind it.
-    """
-    # transformers refuses a file that does not say which framework's layout it has.
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    room = sum(len(json.dumps(name)) + _ENTRY_BYTES for name in ("", *names))
-    room = -(-room // 64) * 64 - 8  # the tensors begin at a multiple of 64
-    begin = 0
+def _write(path: Path, tensors: Mapping[str, NewTensor]) -> None:
+    """Writes one file."""
+    header = json.dumps(_header(tensors)).encode()
+    room = -(-(8 + len(header)) // 64) * 64 - 8  # tensors begin at a multiple of 64
     with open(path, "wb") as file:
-        file.seek(8 + room)
-        for name in names:
-            tensor = np.ascontiguousarray(read(name))
-            end = begin + tensor.nbytes
-            header[name] = _entry(tensor, (begin, end))
-            file.write(tensor.reshape(-1).view(np.uint8).data)
-            begin = end
-        file.seek(0)
-        file.write(room.to_bytes(8, "little") + json.dumps(header).encode().ljust(room))
+        file.write(room.to_bytes(8, "little") + header.ljust(room))
+        for name, tensor in tensors.items():
+            values = np.ascontiguousarray(tensor.read())
+            assert (values.shape, values.dtype) == (tensor.shape, tensor.dtype), name
+            file.write(values.reshape(-1).view(np.uint8).data)
     make_public(path)
 
 
-def _entry(tensor: np.ndarray, place: tuple[int, int]) -> dict[str, Any]:
-    """Returns what a header says of a tensor."""
-    if tensor.dtype not in _NAMES:
-        raise ValueError(
-            f"Weights of {tensor.dtype} cannot be written to a safetensors file: "
-            "choose float16, bfloat16, float32 or float64."
-        )
-    shape = list(tensor.shape)
-    return {"dtype": _NAMES[tensor.dtype], "shape": shape, "data_offsets": place}
+def _header(tensors: Mapping[str, NewTensor]) -> dict[str, Any]:
+    """Returns what stands before the tensors of a file."""
+    # transformers refuses a file that does not say which framework's layout it has.
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    begin = 0
+    for name, tensor in tensors.items():
+        if tensor.dtype not in _NAMES:
+            raise ValueError(
+                f"Weights of {tensor.dtype} cannot be written to a safetensors file: "
+                "choose float16, bfloat16, float32 or float64."
+            )
+        end = begin + tensor.num_bytes
+        header[name] = {
+            "dtype": _NAMES[tensor.dtype],
+            "shape": tensor.shape,
+            "data_offsets": (begin, end),
+        }
+        begin = end
+    return header

@@ -1,16 +1,15 @@
 """A model and its params become a checkpoint on disk."""
 
-import json
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
 from gemma.gm.ckpts._belongings import copy_belongings
+from gemma.gm.ckpts._json import write_json
 from gemma.gm.ckpts._load import AS_STORED, is_float
 from gemma.gm.ckpts._names import Entry
 from gemma.gm.ckpts._names_huggingface import (
@@ -20,7 +19,7 @@ from gemma.gm.ckpts._names_huggingface import (
     names_score,
 )
 from gemma.gm.ckpts._quantization_config import PackedTensor, packed_to_json
-from gemma.gm.ckpts._safetensors import write_safetensors
+from gemma.gm.ckpts._safetensors import NewTensor, write_safetensors
 from gemma.gm.ckpts._unfinished import whole_folder
 from gemma.gm.nn import Classifier, Transformer
 from gemma.gm.typing import DType, Params
@@ -64,7 +63,7 @@ def save_model(
         # Packed weights have none that config.json could state; norms are never packed.
         dtype = weights["final_norm" if keep else "embedder/input_embedding"].dtype
     _check_dtype(dtype)
-    tensors: dict[str, _Tensor] = {}
+    tensors: dict[str, NewTensor] = {}
     packed: dict[str, PackedTensor] = {}
     decoder = model.model if isinstance(model, Classifier) else model
     names = names_huggingface(decoder.config, present=())
@@ -114,10 +113,11 @@ def save_weights(
     _check_dtype(dtype)
     specs, written = flatten(model.specs()), np.dtype(dtype)
 
-    def tensor(ours: str, entry: Entry) -> _Tensor:
-        num_bytes = math.prod(specs[ours].shape) * written.itemsize
-        return _Tensor(
-            num_bytes, lambda: entry.to_theirs(read(ours).astype(written, copy=False))
+    def tensor(ours: str, entry: Entry) -> NewTensor:
+        return NewTensor(
+            entry.their_shape(specs[ours].shape),
+            written,
+            lambda: entry.to_theirs(read(ours).astype(written, copy=False)),
         )
 
     names = names_huggingface(model.config, present=())
@@ -126,25 +126,19 @@ def save_weights(
     _write(path, model, tensors, config, max_shard_bytes, files)
 
 
-class _Tensor(NamedTuple):
-    """One tensor to write; made when its turn comes."""
-
-    num_bytes: int
-    read: Callable[[], np.ndarray]
-
-
-def _stored(weight: QuantizedArray) -> _Tensor:
-    return _Tensor(weight.nbytes, lambda: np.asarray(weight.tiles))
+def _stored(weight: QuantizedArray) -> NewTensor:
+    tiles = weight.tiles
+    return NewTensor(tiles.shape, np.dtype(tiles.dtype), lambda: np.asarray(tiles))
 
 
 def _converted(
     weight: jax.Array | QuantizedArray, entry: Entry, dtype: np.dtype
-) -> _Tensor:
+) -> NewTensor:
     def read() -> np.ndarray:
         plain = weight.dequantize() if isinstance(weight, QuantizedArray) else weight
         return entry.to_theirs(np.asarray(plain).astype(dtype, copy=False))
 
-    return _Tensor(weight.size * dtype.itemsize, read)
+    return NewTensor(entry.their_shape(weight.shape), dtype, read)
 
 
 def _check_dtype(dtype: DType) -> None:
@@ -158,20 +152,14 @@ def _check_dtype(dtype: DType) -> None:
 def _write(
     path: Path | str,
     model: Transformer,
-    tensors: Mapping[str, _Tensor],
+    tensors: Mapping[str, NewTensor],
     config: Mapping[str, Any],
     max_shard_bytes: int,
     files: Mapping[str, bytes],
 ) -> None:
     with whole_folder(Path(path)) as folder:
-        write_safetensors(
-            folder,
-            {name: tensor.num_bytes for name, tensor in tensors.items()},
-            lambda name: tensors[name].read(),
-            max_shard_bytes=max_shard_bytes,
-        )
-        text = json.dumps(config, indent=2) + "\n"
-        (folder / "config.json").write_text(text)
+        write_safetensors(folder, tensors, max_shard_bytes=max_shard_bytes)
+        write_json(folder / "config.json", config)
         copy_belongings(model, folder)
         for name, content in files.items():
             (folder / name).write_bytes(content)
