@@ -4,6 +4,7 @@ import contextlib
 import enum
 import errno
 import logging
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +37,8 @@ FLOATS = ("float32", "bfloat16", "float16")
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "q8_0": 34 / 32, "q4_0": 18 / 32}
 # What an operating system calls a disk, a quota or a file that is full.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Of a matrix, at a time.
+_COMPARED_ELEMENTS = 1 << 22
 _ROOM_HINT = "Make room, write to another disk, or choose a smaller --dtype."
 
 
@@ -157,13 +160,13 @@ def _without_logs() -> Iterator[None]:
 
 def _reader(
     source: "Checkpoint", dtype: str, progress: "Progress | None"
-) -> "Callable[[str], np.ndarray]":
-    """Returns a function that reads one weight, rounded, and reports its bytes."""
+) -> "Callable[..., np.ndarray]":
+    """Returns `_read` of a checkpoint in a dtype, which reports the bytes."""
     total, done = _num_bytes(source, dtype), 0
 
-    def read(ours: str) -> "np.ndarray":
+    def read(ours: str, rows: range | None = None) -> "np.ndarray":
         nonlocal done
-        weight = _read(source, ours, dtype)
+        weight = _read(source, ours, dtype, rows)
         done += weight.nbytes
         if progress is not None:
             progress(done, total)
@@ -172,12 +175,16 @@ def _reader(
     return read
 
 
-def _read(source: "Checkpoint", ours: str, dtype: str) -> "np.ndarray":
-    """Returns one weight as floats of a dtype; not by way of float32 if it is that."""
+def _read(
+    source: "Checkpoint", ours: str, dtype: str, rows: range | None = None
+) -> "np.ndarray":
+    """Returns a weight, or some rows of it, as floats of a dtype."""
     stored = source.tensors.dtype_of(source.names[ours].name)
-    if stored.name == dtype:
-        return source.read_weight(ours, stored)
-    return _rounded(ours, source.read_weight(ours, "float32"), dtype)
+    # Not by way of float32 if it is what is wanted.
+    read_as = stored if stored.name == dtype else "float32"
+    if rows is None:
+        return _rounded(ours, source.read_weight(ours, read_as), dtype)
+    return _rounded(ours, source.read_rows(ours, read_as, rows), dtype)
 
 
 def _rounded(ours: str, weight: "np.ndarray", dtype: str) -> "np.ndarray":
@@ -209,27 +216,52 @@ def compare(
     Raises:
       CommandError: One differs.
     """
-    import numpy as np
-
-    from gemma.gm.ckpts import gguf_rounded
-
     made.check()
     if made.config != source.config:
         raise _differs("config", made)
     read = _reader(made, "float32" if format is Format.GGUF else dtype, progress)
     for ours in source.names:
-        if format is Format.GGUF:
-            weight = source.read_weight(ours, "float32")
-            expected = gguf_rounded(source.model, ours, weight, TYPES[dtype])
-            del weight
-        else:
-            expected = _read(source, ours, dtype)
-        found = read(ours)
-        # First without regard to NaN, which would take copies of both.
-        same = np.array_equal(found, expected)
-        if not same and not np.array_equal(found, expected, equal_nan=True):
-            raise _differs(f"weight {ours!r}", made)
+        for rows in _cut(source, ours):
+            expected = _expected(source, ours, rows, format, dtype)
+            if not _same(read(ours, rows), expected):
+                raise _differs(f"weight {ours!r}", made)
     return len(source.names)
+
+
+def _cut(source: "Checkpoint", ours: str) -> Iterator[range | None]:
+    """Yields what of a weight to compare at once: some rows of a large matrix, or all."""
+    from gemma.gm.weights import flatten, num_out_axes
+
+    shape = flatten(source.model.specs())[ours].shape
+    if len(shape) == 1 or ours.startswith("vision/"):
+        yield None
+        return
+    axes = num_out_axes(ours)
+    num_rows, num_columns = math.prod(shape[:axes]), math.prod(shape[axes:])
+    step = max(1, _COMPARED_ELEMENTS // num_columns)
+    for begin in range(0, num_rows, step):
+        yield range(begin, min(begin + step, num_rows))
+
+
+def _expected(
+    source: "Checkpoint", ours: str, rows: range | None, format: Format, dtype: str
+) -> "np.ndarray":
+    """Returns what a file that was made should hold of a weight."""
+    from gemma.gm.ckpts import gguf_rounded
+
+    if format is not Format.GGUF:
+        return _read(source, ours, dtype, rows)
+    weight = _read(source, ours, "float32", rows)
+    return gguf_rounded(source.model, ours, weight, TYPES[dtype])
+
+
+def _same(found: "np.ndarray", expected: "np.ndarray") -> bool:
+    import numpy as np
+
+    # First without regard to NaN, which takes copies of both.
+    return np.array_equal(found, expected) or np.array_equal(
+        found, expected, equal_nan=True
+    )
 
 
 def _differs(what: str, made: "Checkpoint") -> CommandError:

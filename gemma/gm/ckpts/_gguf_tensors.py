@@ -1,5 +1,6 @@
 """Tensors as they lie in the GGUF files that we write."""
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
@@ -71,10 +72,12 @@ def gguf_rounded(
     Args:
       model: The model.
       ours: Our name of the weight.
-      weight: Its values: float32.
+      weight: Its values, or some rows of a matrix, [outputs, inputs]: float32.
       type: What the file was written as.
     """
     entry = (names_gguf(model.config) | _names_of_eyes(model))[ours]
+    if weight.ndim == 2:
+        entry = dataclasses.replace(entry, num_out_axes=1)
     tensor = _tensor_of(ours, entry, weight.shape, type)
     rows = tensor.rows(weight)
     read = np.empty(rows.shape, np.float32)

@@ -129,6 +129,17 @@ class Checkpoint:
         assert isinstance(weight, np.ndarray)
         return weight
 
+    def read_rows(self, ours: str, dtype: DType, rows: range) -> np.ndarray:
+        """Returns some rows of a matrix of the decoder: all outputs, all inputs.
+
+        Args:
+          ours: Our name of it.
+          dtype: A float dtype.
+          rows: Which; all axes of outputs are one here.
+        """
+        found = self.tensors.read_rows(self.names[ours].name, rows.start, rows.stop)
+        return found.astype(dtype, copy=False).reshape(len(rows), -1)
+
     def check(self) -> None:
         """Raises CheckpointError if the tensors are not exactly those of the config."""
         _check(self, flatten(self.model.specs()))
