@@ -12,7 +12,7 @@ from gemma.gm import ckpts, hub
 from gemma.gm.text import Tokenizer
 from gemma.hf._batch_encoding import BatchEncoding, as_arrays
 from gemma.hf._chat_template import refuse_other_templates, write_conversations
-from gemma.hf._padding import Padding, Side, are_rows, as_rows, length_to_cut
+from gemma.hf._padding import Padding, Side, Truncation, are_rows, as_rows
 from gemma.hf._special_tokens import SpecialTokens
 
 # What tokenizer_config.json may say that changes ids.
@@ -144,7 +144,8 @@ class GemmaTokenizer(SpecialTokens):
           text_pair: A second text for each.
           add_special_tokens: Whether to add `<bos>` and `<eos>` as set.
           padding: True or "longest"; "max_length" to fill up to `max_length`.
-          truncation: Whether to cut what is longer than `max_length`.
+          truncation: Whether to cut what is longer than `max_length`; of a pair the
+            longer text first, or "only_first", or "only_second".
           max_length: Tokens, the special ones counted; by default `model_max_length`.
           pad_to_multiple_of: Padded rows get such a length.
           padding_side: Instead of the tokenizer's.
@@ -163,7 +164,7 @@ class GemmaTokenizer(SpecialTokens):
         texts, pairs = _as_lists(text, text_pair)
         if max_length is None and self.model_max_length < _ANY_LENGTH:
             max_length = self.model_max_length
-        cut = length_to_cut(truncation, max_length)
+        cut = Truncation(truncation, max_length, self.truncation_side)
         rows = [
             self._encode_row(first, second, add_special_tokens, cut)
             for first, second in zip(texts, pairs, strict=True)
@@ -318,22 +319,13 @@ class GemmaTokenizer(SpecialTokens):
         return self.get_vocab()
 
     def _encode_row(
-        self, text: str, pair: str | None, add_special_tokens: bool, cut: int | None
+        self, text: str, pair: str | None, add_special_tokens: bool, cut: Truncation
     ) -> tuple[list[int], list[int], list[int]]:
         parts = [self.tokenizer.encode(text)]
         if pair is not None:
             parts.append(self.tokenizer.encode(pair))
-        if cut is not None:
-            if add_special_tokens:
-                cut -= self.num_special_tokens_to_add(pair is not None)
-            excess = sum(map(len, parts)) - cut
-            if excess > 0 and pair is not None:
-                raise ValueError(
-                    "Pairs of texts are not cut: shorten them, or pass truncation=False."
-                )
-            if excess > 0:
-                from_left = self.truncation_side == "left"
-                parts[0] = parts[0][excess:] if from_left else parts[0][: max(cut, 0)]
+        added = self.num_special_tokens_to_add(pair is not None)
+        parts = cut.apply(parts, num_special=added if add_special_tokens else 0)
         return self._join(parts, add_special_tokens)
 
 

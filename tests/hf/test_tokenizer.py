@@ -75,6 +75,26 @@ def test_what_is_too_long_is_cut_and_keeps_its_bos(tokenizer, side):
     assert found == [tokenizer.bos_token_id, *expected]
 
 
+def test_the_longer_of_a_pair_is_cut_first(tokenizer):
+    first, second = TEXTS[0], "Hi"
+    short = len(tokenizer.encode(second, add_special_tokens=False))
+    length = 2 * short + 2 + tokenizer.num_special_tokens_to_add(True)
+    for texts, wanted in [((first, second), 0), ((second, first), 1)]:
+        row = tokenizer(
+            *texts, truncation=True, max_length=length, return_token_type_ids=True,
+            return_special_tokens_mask=True,
+        )  # fmt: skip
+        assert len(row.input_ids) == length
+        kinds = zip(row.token_type_ids, row.special_tokens_mask, strict=True)
+        kept = [kind for kind, is_special in kinds if not is_special]
+        assert kept.count(wanted) == short + 2
+
+
+def test_one_of_a_pair_that_is_too_short_to_cut(tokenizer):
+    with pytest.raises(ValueError, match=r"only_second' leaves a text of \d+ tokens"):
+        tokenizer(TEXTS[0], "Hi", truncation="only_second", max_length=3)
+
+
 def test_special_tokens_may_be_added_and_left_out(tokenizer):
     tokenizer.add_bos_token, tokenizer.add_eos_token = False, True
     tokenizer.update_post_processor()
@@ -197,8 +217,6 @@ def test_what_has_no_equal_is_refused_by_name(tokenizer):
         tokenizer.decode([5], clean_up_tokenization_spaces=True)
     with pytest.raises(TypeError, match="A text is a int"):
         tokenizer([1, 2])
-    with pytest.raises(ValueError, match="are not cut"):
-        tokenizer("Hello world", "Hi", truncation=True, max_length=3)
 
 
 def test_names_that_are_none_are_no_attributes(tokenizer):
