@@ -1,8 +1,8 @@
 """Tools that a server offers over the Model Context Protocol."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -68,18 +68,30 @@ class McpTools:
         return cls(make_client, " ".join(command))
 
     @classmethod
-    def from_url(cls, url: str, *, timeout_s: float = 60) -> Self:
+    def from_url(
+        cls,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = 60,
+    ) -> Self:
         """Returns the tools of a server that is spoken to by HTTP (Streamable HTTP).
 
         Args:
             url: Its address, such as `http://localhost:8000/mcp`.
+            headers: What goes with each request, such as
+                `{"Authorization": f"Bearer {token}"}`.
             timeout_s: How long to wait for each answer.
 
         Raises:
             ImportError: The `mcp` package is missing.
         """
         mcp = _import_mcp()
-        make_client = partial(mcp.Client, url, read_timeout_seconds=timeout_s)
+
+        def make_client() -> "mcp.Client":
+            server = _connection(url, headers or {}, timeout_s)
+            return mcp.Client(server, read_timeout_seconds=timeout_s)
+
         return cls(make_client, url)
 
     def __enter__(self) -> Self:
@@ -128,6 +140,23 @@ def _import_mcp() -> Any:
             " pip install 'gemma-jax[mcp]'"
         ) from error
     return mcp
+
+
+@asynccontextmanager
+async def _connection(
+    url: str, headers: Mapping[str, str], timeout_s: float
+) -> AsyncIterator[Any]:
+    """Gives the two streams of a server that is spoken to by HTTP."""
+    import httpx2
+    from mcp.client.streamable_http import streamable_http_client
+
+    # How long to wait for an answer is the client's to say: a stream may be silent.
+    timeout = httpx2.Timeout(timeout_s, read=None)
+    async with (
+        httpx2.AsyncClient(headers=headers, timeout=timeout) as http,
+        streamable_http_client(url, http_client=http) as streams,
+    ):
+        yield streams
 
 
 async def _list_tools(client: "mcp.Client") -> "list[mcp.Tool]":

@@ -22,8 +22,26 @@ def tools():
         yield tools
 
 
-@pytest.fixture
-def url():
+SECRET = "Bearer of-a-secret"
+
+
+def guarded(app):
+    """An app that answers who knows the secret, and nobody else."""
+
+    async def answer(scope, receive, send):
+        headers = dict(scope.get("headers", ()))
+        knows = headers.get(b"authorization") == SECRET.encode()
+        if scope["type"] == "http" and not knows:
+            await send({"type": "http.response.start", "status": 401, "headers": []})
+            await send({"type": "http.response.body"})
+        else:
+            await app(scope, receive, send)
+
+    return answer
+
+
+@pytest.fixture(params=[False])
+def url(request):
     """The address of the tiny server, spoken to by HTTP within this machine."""
     import uvicorn
 
@@ -32,9 +50,9 @@ def url():
     spec.loader.exec_module(module)
     # It listens before the server runs, so nobody has to wait for that.
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        module.server.streamable_http_app(), log_level="error", ws="none"
-    )
+    app = module.server.streamable_http_app()
+    app = guarded(app) if request.param else app
+    config = uvicorn.Config(app, log_level="error", ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
@@ -110,6 +128,16 @@ def test_tools_are_there_while_the_server_is_open():
 @pytest.mark.slow
 def test_server_is_reached_by_http(url):
     with McpTools.from_url(url) as tools:
+        assert call_tool(tools, ToolCall("add", {"a": 2})) == ToolResult("add", "3")
+
+
+@needs_mcp
+@pytest.mark.slow
+@pytest.mark.parametrize("url", [True], indirect=True)
+def test_server_that_asks_who_one_is(url):
+    with pytest.raises(ConnectionError, match="error response"), McpTools.from_url(url):
+        pass
+    with McpTools.from_url(url, headers={"Authorization": SECRET}) as tools:
         assert call_tool(tools, ToolCall("add", {"a": 2})) == ToolResult("add", "3")
 
 
