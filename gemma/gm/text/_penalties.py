@@ -30,7 +30,9 @@ def start_history(prompts: Sequence[Sequence[int]], vocab_size: int) -> History:
     """Returns the history of rows that have nothing but their prompts."""
     in_prompt = np.zeros([len(prompts), vocab_size], bool)
     for row, prompt in enumerate(prompts):
-        in_prompt[row, np.asarray(prompt, np.int64)] = True
+        ids = np.asarray(prompt, np.int64)
+        # The soft tokens of images may lie outside the vocabulary.
+        in_prompt[row, ids[ids < vocab_size]] = True
     return History(in_prompt, np.zeros([len(prompts), vocab_size], np.int32))
 
 

@@ -166,3 +166,8 @@ def test_bias_of_a_token_that_is_none_is_refused(tiny_sampler):
     sampler = tiny_sampler("gemma2_gqa")
     with pytest.raises(ValueError, match="logit_bias has token 480, outside the voc"):
         sampler.stream(PROMPT, sampling=Sampling(logit_bias={480: 1.0}))
+
+
+def test_soft_tokens_outside_the_vocabulary_are_no_tokens_that_were_said():
+    history = start_history([[3, SIZE, SIZE], [SIZE + 7, 5]], SIZE)
+    assert np.argwhere(history.in_prompt).tolist() == [[0, 3], [1, 5]]
