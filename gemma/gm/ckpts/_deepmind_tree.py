@@ -69,7 +69,9 @@ def to_deepmind(params: Params, config: TransformerConfig) -> dict[str, Any]:
 def read_deepmind(checkpoint: Checkpoint) -> dict[str, Any]:
     """Returns DeepMind's tree of a checkpoint, in memory of the host.
 
-    Weights keep the dtype of the embedding in the file, float32 if that is packed.
+    Arrays keep the dtype that they have in the file, float32 if they are packed: text of
+    16 bits may stand beside eyes of 32. One that is made of several tensors takes the
+    dtype that holds them all.
 
     Args:
       checkpoint: Any checkpoint, of whatever format.
@@ -78,15 +80,17 @@ def read_deepmind(checkpoint: Checkpoint) -> dict[str, Any]:
       CheckpointError: It is not whole.
     """
     checkpoint.check()
-    table = checkpoint.names["embedder/input_embedding"].name
-    dtype = checkpoint.tensors.dtype_of(table)
     places, shapes = _layout(checkpoint.config)
 
-    def read(ours: str) -> np.ndarray:
-        return checkpoint.read_weight(ours, dtype)
+    def read(name: str, parts: Mapping[str, Place]) -> np.ndarray:
+        stored = (checkpoint.tensors.dtype_of(checkpoint.names[x].name) for x in parts)
+        dtype = np.result_type(*stored)
+        return join(
+            parts, shapes[name], dtype, lambda x: checkpoint.read_weight(x, dtype)
+        )
 
     arrays = by_array(places).items()
-    return unflatten({n: join(parts, shapes[n], dtype, read) for n, parts in arrays})
+    return unflatten({name: read(name, parts) for name, parts in arrays})
 
 
 def check_deepmind(tree: Params, config: TransformerConfig) -> None:

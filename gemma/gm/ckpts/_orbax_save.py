@@ -42,6 +42,10 @@ def save_orbax(
     and settings are copied along. It appears under its name once it is whole. Memory holds one
     of their arrays at a time, and the copy that Orbax makes of it.
 
+    The table has as many rows as the model, and theirs must be made with that
+    `num_embed`. Their published models have 256,128 (Gemma 1 and 2) and 262,144
+    (Gemma 3); those of Hugging Face have 256,000 and, with eyes, 262,208.
+
     Args:
       path: The directory to make. It must not exist.
       model: The model.
