@@ -7,6 +7,7 @@ As of transformers 5.23, with what 4.4x called otherwise. Import from here what 
 from gemma.hf._auto import (
     AutoModel,
     AutoModelForCausalLM,
+    AutoModelForImageTextToText,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
 )
@@ -15,7 +16,6 @@ from gemma.hf._batch_encoding import BatchEncoding
 from gemma.hf._causal_lm import (
     Gemma2ForCausalLM,
     Gemma3ForCausalLM,
-    Gemma3ForConditionalGeneration,
     GemmaForCausalLM,
 )
 from gemma.hf._classifiers import (
@@ -40,6 +40,7 @@ from gemma.hf._model import PreTrainedModel
 from gemma.hf._pipeline import TextGenerationPipeline, pipeline
 from gemma.hf._quantization import BitsAndBytesConfig
 from gemma.hf._seeds import set_seed
+from gemma.hf._seeing_models import Gemma3ForConditionalGeneration, Gemma3Model
 from gemma.hf._streamers import TextIteratorStreamer, TextStreamer
 from gemma.hf._tokenizer import AutoTokenizer, GemmaTokenizer, GemmaTokenizerFast
 
@@ -47,6 +48,7 @@ __all__ = [
     "AutoConfig",
     "AutoModel",
     "AutoModelForCausalLM",
+    "AutoModelForImageTextToText",
     "AutoModelForSequenceClassification",
     "AutoModelForTokenClassification",
     "AutoTokenizer",
@@ -63,6 +65,7 @@ __all__ = [
     "Gemma3Config",
     "Gemma3ForCausalLM",
     "Gemma3ForConditionalGeneration",
+    "Gemma3Model",
     "Gemma3TextConfig",
     "Gemma3TextForSequenceClassification",
     "Gemma3TextModel",

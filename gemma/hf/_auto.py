@@ -8,7 +8,6 @@ from gemma.hf._base_models import Gemma2Model, Gemma3TextModel, GemmaModel
 from gemma.hf._causal_lm import (
     Gemma2ForCausalLM,
     Gemma3ForCausalLM,
-    Gemma3ForConditionalGeneration,
     GemmaForCausalLM,
 )
 from gemma.hf._classifiers import (
@@ -21,6 +20,7 @@ from gemma.hf._classifiers import (
 from gemma.hf._config import PretrainedConfig, config_class, read_config
 from gemma.hf._loading import at_revision
 from gemma.hf._model import PreTrainedModel
+from gemma.hf._seeing_models import Gemma3ForConditionalGeneration, Gemma3Model
 
 
 class AutoClass:
@@ -64,7 +64,7 @@ class AutoClass:
 class AutoModel(AutoClass):
     """Finds the model without a head."""
 
-    classes = (GemmaModel, Gemma2Model, Gemma3TextModel)
+    classes = (GemmaModel, Gemma2Model, Gemma3TextModel, Gemma3Model)
 
 
 class AutoModelForCausalLM(AutoClass):
@@ -76,6 +76,12 @@ class AutoModelForCausalLM(AutoClass):
         Gemma3ForCausalLM,
         Gemma3ForConditionalGeneration,
     )
+
+
+class AutoModelForImageTextToText(AutoClass):
+    """Finds the language model that sees."""
+
+    classes = (Gemma3ForConditionalGeneration,)
 
 
 class AutoModelForSequenceClassification(AutoClass):

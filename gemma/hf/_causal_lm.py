@@ -8,21 +8,16 @@ import jax
 from gemma.gm import ckpts, losses, nn, text
 from gemma.gm.typing import Params
 from gemma.hf._arrays import is_torch, to_jax, to_torch
-from gemma.hf._base_models import (
-    BaseModel,
-    Gemma2Model,
-    Gemma3TextModel,
-    GemmaModel,
-)
+from gemma.hf._base_models import Gemma2Model, Gemma3TextModel, GemmaModel
 from gemma.hf._config import (
     Gemma2Config,
-    Gemma3Config,
     Gemma3TextConfig,
     GemmaConfig,
     PretrainedConfig,
 )
 from gemma.hf._generate import GenerationMixin
 from gemma.hf._generation_config import GENERATION_CONFIG, GenerationConfig
+from gemma.hf._model import PreTrainedModel
 from gemma.hf._outputs import CausalLMOutputWithPast
 
 _logits = jax.jit(nn.Transformer.logits, static_argnums=0)
@@ -32,7 +27,7 @@ _loss = jax.jit(losses.next_token_cross_entropy)
 class CausalLM(GenerationMixin):
     """A language model."""
 
-    base_class: ClassVar[type[BaseModel]]
+    base_class: ClassVar[type[PreTrainedModel]]
 
     def __init__(self, config: PretrainedConfig, *, params: Params | None = None):
         """Makes a model; see `PreTrainedModel`."""
@@ -94,21 +89,27 @@ class CausalLM(GenerationMixin):
             use_cache,
             options,
         )
-        x = _kept(found.features.x, logits_to_keep)
-        logits = _logits(self.transformer, {"params": given}, x)
-        loss = None
-        if labels is not None:
-            if x is not found.features.x:
-                raise ValueError("The loss needs all logits: leave logits_to_keep out.")
-            loss = _loss(logits, to_jax(labels))
+        loss, logits = self._head(given, found.features.x, labels, logits_to_keep)
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
             **found.besides,
         )
 
+    def _head(
+        self, params: Params, x: jax.Array, labels: Any, logits_to_keep: Any
+    ) -> tuple[jax.Array | None, jax.Array]:
+        """Returns the loss, if there are labels, and the logits of last hidden states."""
+        kept = _kept(x, logits_to_keep)
+        logits = _logits(self.transformer, {"params": params}, kept)
+        if labels is None:
+            return None, logits
+        if kept is not x:
+            raise ValueError("The loss needs all logits: leave logits_to_keep out.")
+        return _loss(logits, to_jax(labels)), logits
+
     @property
-    def model(self) -> BaseModel:
+    def model(self) -> PreTrainedModel:
         """The model without its head, with the same params."""
         base = self.base_class(self.config, params=self.params)
         base.transformer = self.transformer
@@ -137,12 +138,6 @@ class Gemma3ForCausalLM(CausalLM):
     """Gemma 3, its text."""
 
     config_class, base_class = Gemma3TextConfig, Gemma3TextModel
-
-
-class Gemma3ForConditionalGeneration(CausalLM):
-    """Gemma 3 that has eyes, its text only: `gm.text.ChatSampler` sees."""
-
-    config_class, base_class = Gemma3Config, Gemma3TextModel
 
 
 def _kept(x: jax.Array, logits_to_keep: Any) -> jax.Array:

@@ -55,6 +55,7 @@ class PretrainedConfig:
       label2id: Their numbers.
     """
 
+    initializer_range: float
     use_cache: bool
     return_dict: bool
     output_hidden_states: bool

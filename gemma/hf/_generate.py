@@ -14,6 +14,7 @@ from gemma.hf._arrays import is_torch, to_jax, to_torch
 from gemma.hf._generation_config import GenerationConfig
 from gemma.hf._model import PreTrainedModel
 from gemma.hf._outputs import GenerateOutput
+from gemma.hf._prompts import Prompt, PromptArrays
 from gemma.hf._seeds import next_seed
 from gemma.hf._streamers import BaseStreamer
 from gemma.hf._tokenizer import GemmaTokenizer
@@ -39,6 +40,8 @@ class GenerationMixin(PreTrainedModel):
         *,
         input_ids: Any = None,
         attention_mask: Any = None,
+        pixel_values: Any = None,
+        token_type_ids: Any = None,
         tokenizer: GemmaTokenizer | text.Tokenizer | None = None,
         streamer: BaseStreamer | None = None,
         params: Params | None = None,
@@ -50,10 +53,13 @@ class GenerationMixin(PreTrainedModel):
         A prompt gets the answer that it would get alone, wherever its padding is.
 
         Args:
-          inputs: Ids of the prompts, [B, L]; or what a tokenizer returned.
+          inputs: Ids of the prompts, [B, L]; or what a tokenizer or processor returned.
           generation_config: Instead of the model's.
           input_ids: The same as `inputs`.
           attention_mask: 0 for padding. By default nothing is padding.
+          pixel_values: The images of all prompts, in the order of their soft tokens, as
+            a processor makes them of images of 8 bits; for models that see.
+          token_type_ids: What the ids say already: 1 for soft tokens, 0 for others.
           tokenizer: For `stop_strings`.
           streamer: Gets the ids of a single prompt, and of each token.
           params: Instead of the model's.
@@ -62,18 +68,19 @@ class GenerationMixin(PreTrainedModel):
 
         Raises:
           TypeError: An option of transformers that has no equal here.
-          ValueError: An option is out of range.
+          ValueError: An option is out of range, or there are images and the model has no
+            eyes, or not as many as there are soft tokens for.
         """
+        given = PromptArrays(input_ids, attention_mask, pixel_values, token_type_ids)
         if isinstance(inputs, Mapping | UserDict):
-            input_ids = inputs["input_ids"]
-            attention_mask = inputs.get("attention_mask", attention_mask)
+            given = given.over(inputs)
         elif inputs is not None:
-            input_ids = inputs
-        if input_ids is None:
+            given = given._replace(input_ids=inputs)
+        if given.input_ids is None:
             raise ValueError("There is no prompt: pass input_ids.")
         config = (generation_config or self.generation_config).changed(options)
-        ids = np.asarray(to_jax(input_ids))
-        prompts = _prompts(ids, attention_mask)
+        prompts = given.read(self.transformer.config)
+        ids = np.asarray(to_jax(given.input_ids))
         if streamer is not None:
             if len(prompts) * config.num_return_sequences > 1:
                 raise ValueError("A streamer follows one answer: pass one prompt.")
@@ -84,7 +91,7 @@ class GenerationMixin(PreTrainedModel):
         if streamer is not None:
             streamer.end()
         sequences = _join(ids, answers, config)
-        found = to_torch(sequences) if is_torch(input_ids) else sequences
+        found = to_torch(sequences) if is_torch(given.input_ids) else sequences
         as_dict = config.return_dict_in_generate or self._returns_dict
         return GenerateOutput(found) if as_dict else found
 
@@ -92,7 +99,7 @@ class GenerationMixin(PreTrainedModel):
 
     def _answer(
         self,
-        prompts: Sequence[list[int]],
+        prompts: Sequence[Prompt],
         prompt_length: int,
         config: GenerationConfig,
         tokenizer: GemmaTokenizer | text.Tokenizer | None,
@@ -103,7 +110,7 @@ class GenerationMixin(PreTrainedModel):
         """Returns the tokens of each answer, those of one prompt after one another."""
         room = config.room_after(prompt_length)
         rows = [p for p in prompts for _ in range(config.num_return_sequences)]
-        longest = max(map(len, prompts), default=0)
+        longest = max((len(prompt.token_ids) for prompt in prompts), default=0)
         stop = config.stop_strings or ()
         sampler = self._sampler(
             self._params_or(params),
@@ -111,7 +118,8 @@ class GenerationMixin(PreTrainedModel):
             _vocabulary(tokenizer) if stop else None,
         )
         stream = sampler.stream(
-            rows,
+            [row.token_ids for row in rows],
+            images=[row.images for row in rows],
             max_new_tokens=room,
             sampling=config.sampling,
             rng=next_seed() if prng_key is None else prng_key,
@@ -153,23 +161,6 @@ class GenerationMixin(PreTrainedModel):
                 cache_length=cache_length,
             )
         return known[key]
-
-
-def _prompts(ids: np.ndarray, attention_mask: Any) -> list[list[int]]:
-    """Returns the tokens of each row, without padding."""
-    if ids.ndim != 2:
-        raise ValueError(
-            f"The prompts have shape {ids.shape}; they need an axis for the batch and "
-            "one for the tokens."
-        )
-    if attention_mask is None:
-        return ids.tolist()
-    mask = np.asarray(to_jax(attention_mask)).astype(bool)
-    if mask.shape != ids.shape:
-        raise ValueError(
-            f"attention_mask has shape {mask.shape}, and the prompts {ids.shape}."
-        )
-    return [row[seen].tolist() for row, seen in zip(ids, mask, strict=True)]
 
 
 def _vocabulary(tokenizer: GemmaTokenizer | text.Tokenizer | None) -> text.Vocabulary:

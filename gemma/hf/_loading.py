@@ -1,7 +1,6 @@
 """Options of `from_pretrained`, and what they say of a checkpoint."""
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -121,8 +120,10 @@ def open_pretrained(
     options: Options,
     config: PretrainedConfig | None,
     fields: Mapping[str, Any],
+    *,
+    text_only: bool,
 ) -> Opened:
-    """Opens the text model of a checkpoint.
+    """Opens a checkpoint.
 
     Args:
       name: See `gm.hub.resolve`.
@@ -130,6 +131,7 @@ def open_pretrained(
       options: What was asked.
       config: Instead of the checkpoint's.
       fields: Fields of the config, instead of those.
+      text_only: Leave the eyes of a model out.
     """
     path = hub.resolve(at_revision(name, options.revision))
     if config is None:
@@ -139,9 +141,11 @@ def open_pretrained(
         raise TypeError(
             f"Set {', '.join(map(repr, fields))} in the config, since one was passed."
         )
-    text = dataclasses.replace(config.transformer_config, vision=None)
-    checkpoint = ckpts.open_checkpoint(path, text_only=True)
-    return Opened(config, dataclasses.replace(checkpoint, config=text))
+    checkpoint = ckpts.open_checkpoint(path, text_only=text_only)
+    transformer = config.transformer_config
+    if text_only:
+        transformer = dataclasses.replace(transformer, vision=None)
+    return Opened(config, dataclasses.replace(checkpoint, config=transformer))
 
 
 def at_revision(name: str | Path | None, revision: str | None) -> str | Path | None:
@@ -149,8 +153,3 @@ def at_revision(name: str | Path | None, revision: str | None) -> str | Path | N
     if name is None or revision is None or Path(name).expanduser().exists():
         return name
     return f"{name}@{revision}"
-
-
-def json_bytes(stated: Mapping[str, Any]) -> bytes:
-    """Returns a JSON file."""
-    return (json.dumps(stated, indent=2) + "\n").encode()

@@ -9,7 +9,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -17,14 +17,15 @@ from jax.core import Tracer
 
 from gemma.gm import ckpts, nn
 from gemma.gm.typing import Cache, Params
-from gemma.gm.weights import QuantizedArray, num_params
+from gemma.gm.weights import QuantizedArray, init_params, num_params
 from gemma.hf._arrays import device_of, is_torch, to_jax, to_torch
 from gemma.hf._config import PretrainedConfig
 from gemma.hf._dynamic_cache import DynamicCache
-from gemma.hf._loading import Options, json_bytes, open_pretrained
+from gemma.hf._loading import Options, open_pretrained
 from gemma.hf._outputs import ModelOutput
 from gemma.hf._passes import (
     Inputs,
+    Pass,
     Wanted,
     read_inputs,
     require_following,
@@ -34,27 +35,6 @@ from gemma.hf._passes import (
 
 # What may be left of a model that was written to a folder before.
 _WEIGHTS = ("*.safetensors", "model.safetensors.index.json")
-
-
-class Pass(NamedTuple):
-    """What one pass over tokens gave, before any head.
-
-    Attributes:
-      features: What the decoder returned.
-      past: Keys and values, if they are kept.
-    """
-
-    features: nn.Features
-    past: "DynamicCache | Cache | None"
-
-    @property
-    def besides(self) -> dict[str, Any]:
-        """What an output has beside what its head says."""
-        return {
-            "past_key_values": self.past,
-            "hidden_states": self.features.hidden_states,
-            "attentions": self.features.attention_weights,
-        }
 
 
 class PreTrainedModel:
@@ -69,6 +49,8 @@ class PreTrainedModel:
     """
 
     config_class: ClassVar[type[PretrainedConfig]] = PretrainedConfig
+    # Of a checkpoint with eyes, other classes read the text only.
+    _sees: ClassVar[bool] = False
 
     def __init__(self, config: PretrainedConfig, *, params: Params | None = None):
         """Makes a model; without params they are random, once somebody asks for them.
@@ -87,9 +69,10 @@ class PreTrainedModel:
                 f"{type(config).__name__}."
             )
         self.config = config
-        # The eyes of a multimodal model are not read: `gm.text.Sampler` sees.
-        text = dataclasses.replace(config.transformer_config, vision=None)
-        self.transformer = nn.Transformer(text)
+        found = config.transformer_config
+        if not self._sees:
+            found = dataclasses.replace(found, vision=None)
+        self.transformer = nn.Transformer(found)
         self._params = params
 
     @classmethod
@@ -118,17 +101,22 @@ class PreTrainedModel:
           ValueError: The value of an option is out of range.
         """
         asked, fields = Options.take(options)
-        opened = open_pretrained(
-            pretrained_model_name_or_path, cls.config_class, asked, config, fields
+        config, checkpoint = open_pretrained(
+            pretrained_model_name_or_path,
+            cls.config_class,
+            asked,
+            config,
+            fields,
+            text_only=not cls._sees,
         )
-        model = cls(opened.config)
-        model.transformer = opened.checkpoint.model
+        model = cls(config)
+        model.transformer = checkpoint.model
         if asked.activation_dtype is not None:
             model.transformer = dataclasses.replace(
                 model.transformer, dtype=asked.activation_dtype
             )
-        model._take_settings(opened.checkpoint)
-        params = model._read(opened.checkpoint, asked)
+        model._take_settings(checkpoint)
+        params = model._read(checkpoint, asked)
         if asked.device is not None:
             params = jax.device_put(params, asked.device)
         if not _do_init:
@@ -169,7 +157,8 @@ class PreTrainedModel:
 
     @functools.cached_property
     def _random_params(self) -> Params:
-        return self._core().init(jax.random.key(0))
+        stddev = getattr(self.config, "text_config", self.config).initializer_range
+        return init_params(self._core().specs(), jax.random.key(0), stddev=stddev)
 
     @property
     def params(self) -> Params:
@@ -292,7 +281,7 @@ class PreTrainedModel:
             self._core(),
             params,
             max_shard_bytes=max_shard_bytes,
-            files={"config.json": json_bytes(stated)},
+            files={"config.json": ckpts.json_bytes(stated)},
         )
 
     def _params_or(self, params: Params | None) -> Params:
@@ -310,8 +299,19 @@ class PreTrainedModel:
         options: Mapping[str, Any],
     ) -> Pass:
         """Runs the decoder over tokens or embeddings."""
-        wanted = Wanted.read(self.config, options)
         new = read_inputs(input_ids, attention_mask, position_ids, inputs_embeds)
+        return self._pass_over(params, new, past_key_values, use_cache, options)
+
+    def _pass_over(
+        self,
+        params: Params,
+        new: Inputs,
+        past_key_values: "DynamicCache | Cache | None",
+        use_cache: bool | None,
+        options: Mapping[str, Any],
+    ) -> Pass:
+        """Runs the decoder over what `read_inputs` returned."""
+        wanted = Wanted.read(self.config, options)
         past = self._past(params, new, past_key_values, use_cache, wanted)
         if past is None:
             return Pass(run(self.transformer, params, new, wanted=wanted), None)
@@ -355,7 +355,7 @@ class PreTrainedModel:
             return past
         if use_cache is None:
             # Under jit and grad only if somebody asks: it is no array that comes out.
-            leaves = (new.tokens, new.embeddings, *jax.tree.leaves(params))
+            leaves = jax.tree.leaves((new, params))
             is_traced = any(isinstance(leaf, Tracer) for leaf in leaves)
             use_cache = self.config.use_cache and not is_traced
         return DynamicCache() if use_cache else None

@@ -88,6 +88,17 @@ class BaseModelOutputWithPast(ModelOutput):
 
 
 @dataclasses.dataclass
+class Gemma3ModelOutputWithPast(BaseModelOutputWithPast):
+    """What a model without a head returns that sees.
+
+    Attributes:
+      image_hidden_states: What stood for each image, [I, T, D].
+    """
+
+    image_hidden_states: Any = None
+
+
+@dataclasses.dataclass
 class HeadOutputWithPast(ModelOutput):
     """What a model with a head returns.
 
@@ -108,6 +119,17 @@ class HeadOutputWithPast(ModelOutput):
 
 class CausalLMOutputWithPast(HeadOutputWithPast):
     """What a language model returns: logits [B, L, V], or of the places that are kept."""
+
+
+@dataclasses.dataclass
+class Gemma3CausalLMOutputWithPast(CausalLMOutputWithPast):
+    """What a language model returns that sees.
+
+    Attributes:
+      image_hidden_states: What stood for each image, [I, T, D].
+    """
+
+    image_hidden_states: Any = None
 
 
 class SequenceClassifierOutputWithPast(HeadOutputWithPast):

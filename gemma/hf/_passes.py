@@ -1,4 +1,4 @@
-"""One pass over tokens: what goes in, in whatever kinds of arrays, and the programs.
+"""One pass over tokens: what goes in and out, and the programs.
 
 Programs are compiled for each shape that comes.
 
@@ -17,6 +17,7 @@ from gemma.gm import nn
 from gemma.gm.typing import Cache, Params
 from gemma.hf._arrays import to_jax
 from gemma.hf._config import PretrainedConfig
+from gemma.hf._dynamic_cache import DynamicCache
 
 
 class Wanted(NamedTuple):
@@ -52,12 +53,37 @@ class Inputs(NamedTuple):
       mask: False for padding, [B, L].
       positions: [B, L].
       embeddings: [B, L, D].
+      soft: What stands for soft tokens, where they stand, [B, L, D].
     """
 
     tokens: jax.Array
     mask: jax.Array | None
     positions: jax.Array | None
     embeddings: jax.Array | None
+    soft: jax.Array | None = None
+
+
+class Pass(NamedTuple):
+    """What one pass over tokens gave, before any head.
+
+    Attributes:
+      features: What the decoder returned.
+      past: Keys and values, if they are kept.
+      soft: What stood for each image, if there were any.
+    """
+
+    features: nn.Features
+    past: DynamicCache | Cache | None
+    soft: jax.Array | None = None
+
+    @property
+    def besides(self) -> dict[str, Any]:
+        """What an output has beside what its head says."""
+        return {
+            "past_key_values": self.past,
+            "hidden_states": self.features.hidden_states,
+            "attentions": self.features.attention_weights,
+        }
 
 
 def read_inputs(
@@ -100,6 +126,7 @@ def run(
         positions=new.positions,
         mask=new.mask,
         embeddings=new.embeddings,
+        soft=new.soft,
         return_hidden_states=wanted.hidden_states,
         return_attention_weights=wanted.attentions,
     )
@@ -114,6 +141,7 @@ def run_on(
     options: dict[str, Any] = {
         "cache": cache,
         "embeddings": new.embeddings,
+        "soft": new.soft,
         "return_hidden_states": wanted.hidden_states,
     }
     if new.mask is None or new.tokens.shape[1] == 1:

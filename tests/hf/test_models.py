@@ -58,6 +58,15 @@ def test_grad_is_that_of_gm(lm):
         assert_close(gm.weights.flatten(found)[path], weight, law="cached")
 
 
+def test_random_weights_are_as_wide_as_the_config_says(tiny_folder):
+    config = hf.AutoConfig.from_pretrained(
+        tiny_folder("gemma1_mqa"), initializer_range=0.5
+    )
+    params = hf.GemmaForCausalLM(config).params
+    spread = np.std(params["embedder"]["input_embedding"])
+    assert 0.45 < spread < 0.55
+
+
 SHARDED = """
 import sys
 import jax, jax.numpy as jnp, numpy as np

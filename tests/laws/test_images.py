@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tolerances import assert_close
 
+from gemma.gm import vision
 from gemma.gm.ckpts import load_model, save_model
 from gemma.gm.dialog import GEMMA3, Image, Turn
 from gemma.gm.nn import AttentionType, gemma3_config
@@ -239,11 +240,9 @@ def test_chat_says_both_numbers_too(make_chat):
 @pytest.mark.slow
 def test_a_file_or_array_that_has_changed_is_seen_anew(make_chat, monkeypatch):
     """A camera writes into the same array; and each image of a turn is read once."""
-    from gemma.gm.text import _pictures
-
-    read, read_image = [], _pictures.read_image
+    read, read_image = [], vision.read_image
     monkeypatch.setattr(
-        _pictures, "read_image", lambda *a, **o: read.append(1) or read_image(*a, **o)
+        vision, "read_image", lambda *a, **o: read.append(1) or read_image(*a, **o)
     )
     chat, frame = make_chat(), picture(1).copy()
     states = []

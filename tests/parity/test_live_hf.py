@@ -1,5 +1,6 @@
 """`gemma.hf` beside transformers: the same calls, the same numbers."""
 
+import numpy as np
 import pytest
 from tolerances import assert_close
 
@@ -59,7 +60,7 @@ def test_logits_loss_and_classes(both):
     assert ours.num_parameters() == sum(
         weight.numel()
         for name, weight in theirs.named_parameters()
-        if "vision" not in name and "multi_modal" not in name
+        if ".head." not in name  # of the tower, which nobody asks
     )
 
 
@@ -185,6 +186,129 @@ def test_what_we_save_they_load(both, tmp_path):
     found = again.config.to_dict()
     for name in ("rope_parameters", "sliding_window", "eos_token_id", "pad_token_id"):
         assert found.get(name) == expected.get(name), name
+
+
+SEEING = of(["gemma3_multimodal"])
+SOFT, TOKENS_PER_IMAGE, SIDE = 99, 4, 28
+# Rows of letters, which are text, and stars, which are images.
+WITH_IMAGES = [["abc"], ["a*b"], ["*a*b*"], ["abc*d", "ef", "*g*"], ["ab", "cdef"]]
+
+
+def seen(rows):
+    """Returns what their processor does: padding on the left, and types."""
+    rng = np.random.default_rng(len("".join(rows)))
+    star = [97, *[SOFT] * TOKENS_PER_IMAGE, 98]
+    ids = [
+        [2] + [i for c in row for i in (star if c == "*" else rng.integers(5, 90, 2))]
+        for row in rows
+    ]
+    longest = max(map(len, ids))
+    padded = torch.tensor([[0] * (longest - len(row)) + row for row in ids])
+    inputs = {"input_ids": padded, "attention_mask": (padded != 0).long()}
+    inputs["token_type_ids"] = (padded == SOFT).long()
+    if num_images := "".join(rows).count("*"):
+        levels = rng.integers(0, 256, (num_images, 3, SIDE, SIDE))
+        inputs["pixel_values"] = torch.tensor((levels / 255 - 0.5) / 0.5).float()
+    return inputs
+
+
+@SEEING
+@pytest.mark.parametrize("rows", WITH_IMAGES, ids=str)
+def test_logits_and_loss_with_images(both, rows):
+    theirs, ours = both
+    inputs = seen(rows)
+    is_real = inputs["attention_mask"] == 1
+    # What foresees <bos> is padding, whose logits are anybody's.
+    is_learnt = is_real & (inputs["token_type_ids"] == 0) & (inputs["input_ids"] != 2)
+    labels = inputs["input_ids"].masked_fill(~is_learnt, -100)
+    expected = theirs(**inputs, labels=labels)
+    for use_cache in (False, True):
+        found = ours(**inputs, labels=labels, use_cache=use_cache)
+        same(found.logits[is_real], expected.logits[is_real])
+        same(found.loss, expected.loss)
+        if "pixel_values" in inputs:
+            same(found.image_hidden_states, expected.image_hidden_states)
+        else:
+            assert "image_hidden_states" not in found
+
+
+@SEEING
+def test_hidden_states_and_attentions_with_images(both):
+    theirs, ours = both
+    inputs = seen(["a*b*"])
+    asked = {"output_hidden_states": True, "output_attentions": True}
+    expected, found = theirs(**inputs, **asked), ours(**inputs, **asked)
+    for field in ("hidden_states", "attentions"):
+        for mine, other in zip(found[field], expected[field], strict=True):
+            same(mine, other)
+
+
+@SEEING
+def test_model_with_eyes_and_no_head(both):
+    theirs, ours = both
+    inputs = seen(["a*b", "*c*"])
+    is_real = inputs["attention_mask"] == 1
+    expected = theirs.model(**inputs)
+    folder = ours.transformer.checkpoint
+    for model in (ours.model, hf.AutoModel.from_pretrained(folder, dtype="float32")):
+        found = model(**inputs)
+        assert type(model).__name__ == type(theirs.model).__name__
+        same(found.last_hidden_state[is_real], expected.last_hidden_state[is_real])
+        same(found.image_hidden_states, expected.image_hidden_states)
+
+
+@SEEING
+def test_pixels_of_any_floats(both):
+    theirs, ours = both
+    inputs = seen(["a*b*"])
+    inputs["pixel_values"] = inputs["pixel_values"].sin()
+    same(ours(**inputs).logits, theirs(**inputs).logits)
+
+
+@SEEING
+def test_images_behind_past_key_values(both):
+    """Text after images goes on without them, and new images may come."""
+    theirs, ours = both
+    inputs = seen(["a*bc*d"])
+    whole, ids = theirs(**inputs).logits, inputs["input_ids"]
+    first, past = (ids[0] == 98).nonzero()[0].item() + 2, None
+    parts = [(0, first, slice(1)), (first, -2, slice(1, 2)), (-2, -1, None)]
+    for begin, end, images in parts:
+        pixels = None if images is None else inputs["pixel_values"][images]
+        part = ours(ids[:, begin:end], pixel_values=pixels, past_key_values=past)
+        past = part.past_key_values
+        same(part.logits, whole[:, begin:end])
+
+
+@SEEING
+@pytest.mark.parametrize("rows", WITH_IMAGES, ids=str)
+def test_greedy_answers_about_images(both, rows):
+    theirs, ours = both
+    inputs, options = seen(rows), {"do_sample": False, "max_new_tokens": 12}
+    expected = theirs.generate(**inputs, **options).tolist()
+    assert ours.generate(**inputs, **options).tolist() == expected
+    if "pixel_values" in inputs:
+        # As the model card has it: the levels can still be told.
+        inputs["pixel_values"] = inputs["pixel_values"].to(torch.bfloat16)
+    assert ours.generate(inputs, **options).tolist() == expected
+
+
+@SEEING
+def test_eyes_that_we_save_they_load(both, tmp_path):
+    theirs, ours = both
+    folder = ours.transformer.checkpoint
+    same_class = hf.AutoModelForImageTextToText.from_pretrained(folder)
+    assert type(same_class) is type(ours)
+    ours.save_pretrained(tmp_path / "ours")
+    again = transformers.AutoModelForImageTextToText.from_pretrained(
+        tmp_path / "ours", attn_implementation="eager"
+    )
+    assert type(again) is type(theirs)
+    expected, found = theirs.state_dict(), again.state_dict()
+    assert found.keys() == expected.keys()
+    for name, weight in expected.items():
+        if ".head." not in name:  # of the tower, which nobody asks
+            torch.testing.assert_close(found[name], weight, rtol=0, atol=0)
 
 
 CLASSIFIERS = [

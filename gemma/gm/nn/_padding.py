@@ -20,6 +20,7 @@ def features_of_padded(
     mask: Bool[Array, "B L"],
     cache: Cache,
     embeddings: Float[Array, "B L D"] | None = None,
+    soft: Float[Array, "B L D"] | None = None,
     **options: Any,
 ) -> Features:
     """Does what `Transformer.features` does with a cache, and padding in any place.
@@ -31,17 +32,21 @@ def features_of_padded(
       mask: False for padding, which does not enter the cache.
       cache: Keys and values of the tokens before; must have room for these.
       embeddings: See `Transformer.features`.
+      soft: See there.
       **options: See `Transformer.features`; no attention weights.
     """
     order = jnp.argsort(~mask, axis=1, stable=True)
-    if embeddings is not None:
-        embeddings = jnp.take_along_axis(embeddings, order[:, :, None], axis=1)
+
+    def sort(x: Float[Array, "B L D"] | None) -> Float[Array, "B L D"] | None:
+        return None if x is None else jnp.take_along_axis(x, order[:, :, None], axis=1)
+
     found = model.features(
         variables,
         jnp.take_along_axis(tokens, order, axis=1),
         mask=jnp.take_along_axis(mask, order, axis=1),
         cache=cache,
-        embeddings=embeddings,
+        embeddings=sort(embeddings),
+        soft=sort(soft),
         **options,
     )
     back = jnp.argsort(order, axis=1)[:, :, None]

@@ -30,7 +30,9 @@ def vision_specs(config: VisionConfig, text_dim: int) -> dict[str, Any]:
 
 
 def soft_tokens(
-    params: Params, config: VisionConfig, images: UInt8[Array, "I S S 3"]
+    params: Params,
+    config: VisionConfig,
+    images: UInt8[Array, "I S S 3"] | Float[Array, "I S S 3"],
 ) -> Float[Array, "I T D"]:
     """Returns what stands for each image among the embeddings of a prompt, in float32.
 
@@ -40,19 +42,24 @@ def soft_tokens(
     Args:
       params: Weights, as `vision_specs` declares them.
       config: The tower.
-      images: Pixels, as `prepare_image` returns them.
+      images: Pixels, as `prepare_image` returns them; or floats, in which -1 is 0 and 1
+        is 255.
 
     Raises:
       ValueError: The pixels have another size or dtype.
     """
     size = config.image_size
-    if images.shape[1:] != (size, size, 3) or images.dtype != jnp.uint8:
+    is_known = images.dtype == jnp.uint8 or jnp.issubdtype(images.dtype, jnp.floating)
+    if images.shape[1:] != (size, size, 3) or not is_known:
         raise ValueError(
             f"Images are {images.dtype}{list(images.shape)}; the tower needs "
-            f"uint8[n, {size}, {size}, 3]. prepare_image makes one of any image."
+            f"uint8[n, {size}, {size}, 3], or floats from -1 to 1. prepare_image makes "
+            "the first of any image."
         )
 
-    def see(image: UInt8[Array, "S S 3"]) -> Float[Array, "T D"]:
+    def see(
+        image: UInt8[Array, "S S 3"] | Float[Array, "S S 3"],
+    ) -> Float[Array, "T D"]:
         x_PW = tower(params, config, image)
         return project(params["projector"], config, x_PW)
 

@@ -86,7 +86,9 @@ def _with_biases(matrices: dict[str, ParamSpec]) -> dict[str, ParamSpec]:
 
 
 def tower(
-    params: Params, config: VisionConfig, image: UInt8[Array, "S S 3"]
+    params: Params,
+    config: VisionConfig,
+    image: UInt8[Array, "S S 3"] | Float[Array, "S S 3"],
 ) -> Float[Array, "P W"]:
     """Returns a vector for each patch of the image, row by row."""
     x_PW = _embed_patches(params, config, image)
@@ -96,12 +98,16 @@ def tower(
 
 
 def _embed_patches(
-    params: Params, config: VisionConfig, image: UInt8[Array, "S S 3"]
+    params: Params,
+    config: VisionConfig,
+    image: UInt8[Array, "S S 3"] | Float[Array, "S S 3"],
 ) -> Float[Array, "P W"]:
     """Cuts the image into patches and gives each its vector and that of its place."""
     side, size = config.patches_per_side, config.patch_size
-    # Mean and deviation of the published preprocessing: [0, 255] becomes [-1, 1].
-    pixels = (image.astype(jnp.float32) / 255 - 0.5) / 0.5
+    pixels = image.astype(jnp.float32)
+    if image.dtype == jnp.uint8:
+        # Mean and deviation of the published preprocessing: [0, 255] becomes [-1, 1].
+        pixels = (pixels / 255 - 0.5) / 0.5
     grid = pixels.reshape(side, size, side, size, 3).transpose(0, 2, 4, 1, 3)
     x_PCYX = grid.reshape(-1, 3, size, size)
     weights = params["patch_embedding"]

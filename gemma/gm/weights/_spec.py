@@ -30,7 +30,7 @@ class ParamSpec:
       axes: A name for each axis ("vocab", "embed", "heads", "kv_heads", "head",
         "hidden"; in the eyes "vision", "color", "row", "column", "patch"), by which it
         can be placed on several devices.
-      init: "normal" (standard deviation 0.02), "zeros" (norms that are stored around
+      init: "normal" (around zero), "zeros" (norms that are stored around
         zero, biases) or "ones" (norms that are stored around one).
     """
 
@@ -49,21 +49,32 @@ def num_out_axes(path: str) -> int:
 
 
 def init_params(
-    specs: Mapping[str, object], key: jax.Array, dtype: DType = jnp.float32
+    specs: Mapping[str, object],
+    key: jax.Array,
+    dtype: DType = jnp.float32,
+    *,
+    stddev: float = _STDDEV,
 ) -> Params:
-    """Returns random weights for a tree of specs."""
+    """Returns random weights for a tree of specs.
+
+    Args:
+      specs: The weights.
+      key: What they are drawn with.
+      dtype: Their dtype.
+      stddev: Standard deviation of those that are "normal".
+    """
     flat = flatten(specs)
     keys = jax.random.split(key, len(flat))
     leaves = zip(flat.items(), keys, strict=True)
-    return unflatten({path: _init(spec, k, dtype) for (path, spec), k in leaves})
+    return unflatten({n: _init(spec, k, dtype, stddev) for (n, spec), k in leaves})
 
 
-def _init(spec: ParamSpec, key: jax.Array, dtype: DType) -> jax.Array:
+def _init(spec: ParamSpec, key: jax.Array, dtype: DType, stddev: float) -> jax.Array:
     if spec.init == "zeros":
         return jnp.zeros(spec.shape, dtype)
     if spec.init == "ones":
         return jnp.ones(spec.shape, dtype)
-    return (_STDDEV * jax.random.normal(key, spec.shape)).astype(dtype)
+    return (stddev * jax.random.normal(key, spec.shape)).astype(dtype)
 
 
 def num_params(specs: Mapping[str, object]) -> int:
