@@ -32,6 +32,8 @@ except ImportError as error:
 
 # What each version of Zarr calls the file that describes an array.
 _DRIVERS = {".zarray": "zarr", "zarr.json": "zarr3"}
+# Readers unpack whole chunks beside the array that they fill.
+_CHUNK_BYTES = 1 << 24
 # Such a file takes some hundred bytes.
 _MAX_DESCRIPTION_BYTES = 1 << 16
 
@@ -219,13 +221,15 @@ def write_arrays(folder: Path, arrays: Mapping[str, LazyArray]) -> None:
 
     registry = ocp.type_handlers.create_type_handler_registry((_Leaf, OneByOne()))
     tree = unflatten({name: _Leaf(array) for name, array in arrays.items()})
+    how = ocp.SaveArgs(chunk_byte_size=_CHUNK_BYTES)
+    chunks = unflatten(dict.fromkeys(arrays, how))
     # It warns that our tree has no arrays of a device, and logs what it also raises.
     with _silenced("absl"):
         writer = ocp.Checkpointer(
             ocp.PyTreeCheckpointHandler(type_handler_registry=registry)
         )
         with contextlib.closing(writer):
-            writer.save(folder.absolute(), tree)
+            writer.save(folder.absolute(), tree, save_args=chunks)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,5 @@
 """A model becomes a directory that DeepMind's library can load."""
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gemma.gm.ckpts._belongings import copy_belongings
+from gemma.gm.ckpts._json import write_json
 from gemma.gm.ckpts._load import is_float
 from gemma.gm.ckpts._names_huggingface import config_to_json
 from gemma.gm.ckpts._names_orbax import (
@@ -82,8 +82,8 @@ def save_orbax(
         for file in (folder / "arrays").iterdir():
             os.replace(file, folder / file.name)
         (folder / "arrays").rmdir()
-        text = json.dumps(config_to_json(model.config, written.name), indent=2)
-        (folder / "config.json").write_text(text + "\n")
+        config = config_to_json(model.config, written.name)
+        write_json(folder / "config.json", config)
         copy_belongings(model, folder)
         for name, content in files.items():
             (folder / name).write_bytes(content)
