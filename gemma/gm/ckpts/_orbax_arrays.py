@@ -33,7 +33,7 @@ except ImportError as error:
 # What each version of Zarr calls the file that describes an array.
 _DRIVERS = {".zarray": "zarr", "zarr.json": "zarr3"}
 # Readers unpack whole chunks beside the array that they fill.
-_CHUNK_BYTES = 1 << 24
+_CHUNK_BYTES = 1 << 22
 # Such a file takes some hundred bytes.
 _MAX_DESCRIPTION_BYTES = 1 << 16
 
