@@ -32,11 +32,12 @@ CACHE_LENGTH = 30720
 ROUNDS, CALLS = 9, 24
 # The kernels that read weights.
 WEIGHTS = ("gemma_quantized_matmul", "gemma_shortlist")
+ATTENTION = "gemma_cached_attention"
 XLA = "XLA's own"
 HEADINGS = {
     "gemma_quantized_matmul": "products of the layers",
     "gemma_shortlist": "head",
-    "gemma_cached_attention": "attention",
+    ATTENTION: "attention",
     "gemma_rms_norm": "norms",
     XLA: XLA,
 }
@@ -240,6 +241,7 @@ def long_contexts(
     rows = []
     for context, step in steps.items():
         num_bytes = cache_bytes(sampler, context)
+        weights_s = sum(step.parts[name] for name in WEIGHTS)
         more_s = step.whole - steps[first].whole
         more_bytes = num_bytes - cache_bytes(sampler, first)
         expected_s = more_bytes / speed
@@ -247,7 +249,8 @@ def long_contexts(
         rows.append(
             f"| {context:,} | {1 / step.whole:.1f} | {1e3 * step.whole:.2f} "
             f"| {num_bytes / 1e6:.1f} | {1e3 * expected_s:.2f} | {1e3 * more_s:.2f} "
-            f"| {ratio} |"
+            f"| {ratio} | {weight_bytes(sampler) / weights_s / 1e9:.1f} "
+            f"| {num_bytes / step.parts[ATTENTION] / 1e9:.1f} |"
         )
     return [
         "## Long contexts",
@@ -256,13 +259,21 @@ def long_contexts(
         "MB, measured in turn with the answers; the median of bests of 3). Keys and "
         "values are "
         f"{np.dtype(sampler.model.cache_dtype(sampler.params)).name}; sliding layers keep "
-        "their window.",
+        f"their window. A step reads {weight_bytes(sampler) / 1e6:.0f} MB of weights, the "
+        "head through its screen.",
         "",
         "| context | tokens/s | step, ms | keys and values read, MB "
-        f"| their bytes explain, over {first} | found | ratio |",
-        "|---|---|---|---|---|---|---|",
+        f"| their bytes explain, over {first} | found | ratio "
+        "| weights are read at, GB/s | keys and values at, GB/s |",
+        "|---|---|---|---|---|---|---|---|---|",
         *rows,
     ]
+
+
+def weight_bytes(sampler: Sampler) -> int:
+    """Returns the bytes of weights that a step reads: the layers, and the screen."""
+    layers = {name: p for name, p in sampler.params.items() if name != "embedder"}
+    return sum(leaf.nbytes for leaf in jax.tree.leaves((layers, sampler._screen)))
 
 
 def cache_bytes(sampler: Sampler, context: int) -> int:
