@@ -216,23 +216,25 @@ def compare(
     Raises:
       CommandError: One differs.
     """
+    from gemma.gm.weights import flatten
+
     made.check()
     if made.config != source.config:
         raise _differs("config", made)
     read = _reader(made, "float32" if format is Format.GGUF else dtype, progress)
+    specs = flatten(source.model.specs())
     for ours in source.names:
-        for rows in _cut(source, ours):
+        for rows in _cut(ours, specs[ours].shape):
             expected = _expected(source, ours, rows, format, dtype)
             if not _same(read(ours, rows), expected):
                 raise _differs(f"weight {ours!r}", made)
     return len(source.names)
 
 
-def _cut(source: "Checkpoint", ours: str) -> Iterator[range | None]:
+def _cut(ours: str, shape: tuple[int, ...]) -> Iterator[range | None]:
     """Yields what of a weight to compare at once: some rows of a large matrix, or all."""
-    from gemma.gm.weights import flatten, num_out_axes
+    from gemma.gm.weights import num_out_axes
 
-    shape = flatten(source.model.specs())[ours].shape
     if len(shape) == 1 or ours.startswith("vision/"):
         yield None
         return

@@ -12,8 +12,9 @@ from gemma.gm import ckpts, hub
 from gemma.gm.text import Tokenizer
 from gemma.hf._batch_encoding import BatchEncoding, as_arrays
 from gemma.hf._chat_template import refuse_other_templates, write_conversations
-from gemma.hf._padding import Padding, Side, Truncation, are_rows, as_rows
+from gemma.hf._padding import Padding, Side, are_rows, as_rows
 from gemma.hf._special_tokens import SpecialTokens
+from gemma.hf._truncation import Truncation
 
 # What tokenizer_config.json may say that changes ids.
 _SETTINGS = (

@@ -11,13 +11,14 @@ import contextlib
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from gemma.gm.ckpts._errors import CheckpointError
+from gemma.gm.ckpts._lazy_array import LazyArray
 from gemma.gm.kernels import empty_aligned
 from gemma.gm.weights import unflatten
 
@@ -172,28 +173,13 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0].partition(" [source locations")[0]
 
 
-class LazyArray(NamedTuple):
-    """An array to write, made when its turn comes.
-
-    Attributes:
-      shape: Its shape.
-      dtype: Its dtype.
-      read: Returns it.
-    """
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    read: Callable[[], np.ndarray]
-
-
 class _Leaf:
     """A leaf of Orbax's tree: to JAX, a `LazyArray` would be a tree itself."""
 
     def __init__(self, array: LazyArray):
         self.shape, self.dtype, self.read = array
         # Orbax 0.11 asks how large an array is before it writes.
-        self.size = math.prod(self.shape)
-        self.nbytes = self.size * self.dtype.itemsize
+        self.size, self.nbytes = math.prod(self.shape), array.nbytes
 
 
 def write_arrays(folder: Path, arrays: Mapping[str, LazyArray]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from gemma.gm.ckpts._belongings import copy_belongings
 from gemma.gm.ckpts._json import write_json
+from gemma.gm.ckpts._lazy_array import LazyArray
 from gemma.gm.ckpts._load import is_float
 from gemma.gm.ckpts._names_huggingface import config_to_json
 from gemma.gm.ckpts._names_orbax import (
@@ -59,7 +60,7 @@ def save_orbax(
       ImportError: orbax-checkpoint is missing.
       ValueError: Weights cannot be written as `dtype`.
     """
-    from gemma.gm.ckpts._orbax_arrays import LazyArray, write_arrays
+    from gemma.gm.ckpts._orbax_arrays import write_arrays
 
     if not is_float(dtype) or np.dtype(dtype).name not in FLOATS:
         raise ValueError(

@@ -5,11 +5,10 @@ Reference: https://huggingface.co/docs/safetensors. Sharded checkpoints have an 
 """
 
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -17,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from gemma.gm.ckpts._errors import CheckpointError
 from gemma.gm.ckpts._json import write_json
+from gemma.gm.ckpts._lazy_array import LazyArray
 from gemma.gm.ckpts._quantization_config import PackedTensor
 from gemma.gm.ckpts._unfinished import make_public
 from gemma.gm.kernels import (
@@ -214,21 +214,8 @@ def _is_pickle(path: Path) -> bool:
     return begin.startswith(b"PK\x03\x04") or (is_bare and not is_length)
 
 
-class NewTensor(NamedTuple):
-    """A tensor to write; what is in it is read when its turn comes."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    read: Callable[[], np.ndarray]
-
-    @property
-    def num_bytes(self) -> int:
-        """Bytes in the file."""
-        return math.prod(self.shape) * self.dtype.itemsize
-
-
 def write_safetensors(
-    folder: Path, tensors: Mapping[str, NewTensor], *, max_shard_bytes: int
+    folder: Path, tensors: Mapping[str, LazyArray], *, max_shard_bytes: int
 ) -> None:
     """Writes tensors into a folder, in files of at most `max_shard_bytes` each.
 
@@ -246,26 +233,26 @@ def write_safetensors(
         file = f"model-{i:05d}-of-{len(shards):05d}.safetensors"
         _write(folder / file, shard)
         weight_map |= dict.fromkeys(shard, file)
-    total = sum(tensor.num_bytes for tensor in tensors.values())
+    total = sum(tensor.nbytes for tensor in tensors.values())
     index = {"metadata": {"total_size": total}, "weight_map": weight_map}
     write_json(folder / _INDEX, index)
 
 
 def _split(
-    tensors: Mapping[str, NewTensor], max_bytes: int
-) -> list[dict[str, NewTensor]]:
-    shards: list[dict[str, NewTensor]] = [{}]
+    tensors: Mapping[str, LazyArray], max_bytes: int
+) -> list[dict[str, LazyArray]]:
+    shards: list[dict[str, LazyArray]] = [{}]
     room = max_bytes
     for name, tensor in tensors.items():
-        if tensor.num_bytes > room and shards[-1]:
+        if tensor.nbytes > room and shards[-1]:
             shards.append({})
             room = max_bytes
         shards[-1][name] = tensor
-        room -= tensor.num_bytes
+        room -= tensor.nbytes
     return shards
 
 
-def _write(path: Path, tensors: Mapping[str, NewTensor]) -> None:
+def _write(path: Path, tensors: Mapping[str, LazyArray]) -> None:
     """Writes one file."""
     header = json.dumps(_header(tensors)).encode()
     room = -(-(8 + len(header)) // 64) * 64 - 8  # tensors begin at a multiple of 64
@@ -278,7 +265,7 @@ def _write(path: Path, tensors: Mapping[str, NewTensor]) -> None:
     make_public(path)
 
 
-def _header(tensors: Mapping[str, NewTensor]) -> dict[str, Any]:
+def _header(tensors: Mapping[str, LazyArray]) -> dict[str, Any]:
     """Returns what stands before the tensors of a file."""
     # transformers refuses a file that does not say which framework's layout it has.
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
@@ -289,7 +276,7 @@ def _header(tensors: Mapping[str, NewTensor]) -> dict[str, Any]:
                 f"Weights of {tensor.dtype} cannot be written to a safetensors file: "
                 "choose float16, bfloat16, float32 or float64."
             )
-        end = begin + tensor.num_bytes
+        end = begin + tensor.nbytes
         header[name] = {
             "dtype": _NAMES[tensor.dtype],
             "shape": tensor.shape,

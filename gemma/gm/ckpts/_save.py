@@ -10,6 +10,7 @@ import numpy as np
 
 from gemma.gm.ckpts._belongings import copy_belongings
 from gemma.gm.ckpts._json import write_json
+from gemma.gm.ckpts._lazy_array import LazyArray
 from gemma.gm.ckpts._load import AS_STORED, is_float
 from gemma.gm.ckpts._names import Entry
 from gemma.gm.ckpts._names_huggingface import (
@@ -19,7 +20,7 @@ from gemma.gm.ckpts._names_huggingface import (
     names_score,
 )
 from gemma.gm.ckpts._quantization_config import PackedTensor, packed_to_json
-from gemma.gm.ckpts._safetensors import NewTensor, write_safetensors
+from gemma.gm.ckpts._safetensors import write_safetensors
 from gemma.gm.ckpts._unfinished import whole_folder
 from gemma.gm.nn import Classifier, Transformer
 from gemma.gm.typing import DType, Params
@@ -63,7 +64,7 @@ def save_model(
         # Packed weights have none that config.json could state; norms are never packed.
         dtype = weights["final_norm" if keep else "embedder/input_embedding"].dtype
     _check_dtype(dtype)
-    tensors: dict[str, NewTensor] = {}
+    tensors: dict[str, LazyArray] = {}
     packed: dict[str, PackedTensor] = {}
     decoder = model.model if isinstance(model, Classifier) else model
     names = names_huggingface(decoder.config, present=())
@@ -113,8 +114,8 @@ def save_weights(
     _check_dtype(dtype)
     specs, written = flatten(model.specs()), np.dtype(dtype)
 
-    def tensor(ours: str, entry: Entry) -> NewTensor:
-        return NewTensor(
+    def tensor(ours: str, entry: Entry) -> LazyArray:
+        return LazyArray(
             entry.their_shape(specs[ours].shape),
             written,
             lambda: entry.to_theirs(read(ours).astype(written, copy=False)),
@@ -126,19 +127,19 @@ def save_weights(
     _write(path, model, tensors, config, max_shard_bytes, files)
 
 
-def _stored(weight: QuantizedArray) -> NewTensor:
+def _stored(weight: QuantizedArray) -> LazyArray:
     tiles = weight.tiles
-    return NewTensor(tiles.shape, np.dtype(tiles.dtype), lambda: np.asarray(tiles))
+    return LazyArray(tiles.shape, np.dtype(tiles.dtype), lambda: np.asarray(tiles))
 
 
 def _converted(
     weight: jax.Array | QuantizedArray, entry: Entry, dtype: np.dtype
-) -> NewTensor:
+) -> LazyArray:
     def read() -> np.ndarray:
         plain = weight.dequantize() if isinstance(weight, QuantizedArray) else weight
         return entry.to_theirs(np.asarray(plain).astype(dtype, copy=False))
 
-    return NewTensor(entry.their_shape(weight.shape), dtype, read)
+    return LazyArray(entry.their_shape(weight.shape), dtype, read)
 
 
 def _check_dtype(dtype: DType) -> None:
@@ -152,7 +153,7 @@ def _check_dtype(dtype: DType) -> None:
 def _write(
     path: Path | str,
     model: Transformer,
-    tensors: Mapping[str, NewTensor],
+    tensors: Mapping[str, LazyArray],
     config: Mapping[str, Any],
     max_shard_bytes: int,
     files: Mapping[str, bytes],

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Real
 
 from gemma.gm.typing import Params
 from gemma.gm.vision._config import VisionConfig
@@ -32,7 +32,7 @@ def vision_specs(config: VisionConfig, text_dim: int) -> dict[str, Any]:
 def soft_tokens(
     params: Params,
     config: VisionConfig,
-    images: UInt8[Array, "I S S 3"] | Float[Array, "I S S 3"],
+    images: Real[Array, "I S S 3"],
 ) -> Float[Array, "I T D"]:
     """Returns what stands for each image among the embeddings of a prompt, in float32.
 
@@ -58,7 +58,7 @@ def soft_tokens(
         )
 
     def see(
-        image: UInt8[Array, "S S 3"] | Float[Array, "S S 3"],
+        image: Real[Array, "S S 3"],
     ) -> Float[Array, "T D"]:
         x_PW = tower(params, config, image)
         return project(params["projector"], config, x_PW)

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Real
 
 from gemma.gm.math import gelu, layer_norm
 from gemma.gm.typing import Params
@@ -88,7 +88,7 @@ def _with_biases(matrices: dict[str, ParamSpec]) -> dict[str, ParamSpec]:
 def tower(
     params: Params,
     config: VisionConfig,
-    image: UInt8[Array, "S S 3"] | Float[Array, "S S 3"],
+    image: Real[Array, "S S 3"],
 ) -> Float[Array, "P W"]:
     """Returns a vector for each patch of the image, row by row."""
     x_PW = _embed_patches(params, config, image)
@@ -100,7 +100,7 @@ def tower(
 def _embed_patches(
     params: Params,
     config: VisionConfig,
-    image: UInt8[Array, "S S 3"] | Float[Array, "S S 3"],
+    image: Real[Array, "S S 3"],
 ) -> Float[Array, "P W"]:
     """Cuts the image into patches and gives each its vector and that of its place."""
     side, size = config.patches_per_side, config.patch_size
