@@ -16,4 +16,6 @@ struct Brain {
 
 enum class Number { kFloat, kHalf, kBrain };
 
+constexpr float kLargestHalf = 65504.0f;
+
 }  // namespace gemma

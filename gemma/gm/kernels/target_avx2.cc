@@ -1,3 +1,3 @@
-// The plain loops, compiled for AVX2 and FMA.
+// AVX2 with FMA.
 #define GEMMA_TARGET avx2
 #include "routines.inc"
