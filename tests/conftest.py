@@ -7,6 +7,7 @@ here only, never in users' programs.
 import dataclasses
 import functools
 import os
+import time
 from pathlib import Path
 
 import hypothesis
@@ -59,9 +60,10 @@ from gemma.gm.nn import (  # noqa: E402
 from gemma.gm.typing import Params  # noqa: E402
 from gemma.gm.weights import flatten, unflatten  # noqa: E402
 
-# Programs that tests compile are kept between runs, away from those of users.
-jax.config.update("jax_compilation_cache_dir", str(gm.hub.cache_dir() / "xla-tests"))
-jax.config.update("jax_compilation_cache_max_size", 1 << 28)
+# Programs that tests compile are kept between runs, away from those of users. Without
+# JAX's limit of their size: it reads the whole folder for each program that is kept.
+PROGRAMS = gm.hub.cache_dir() / "xla-tests"
+jax.config.update("jax_compilation_cache_dir", str(PROGRAMS))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 # Examples differ in time: the first compiles what the others use.
@@ -156,6 +158,15 @@ def _vivid(path: str, weight: jax.Array, key: jax.Array) -> jax.Array:
         fan_in = np.prod(weight.shape[1:] if is_out else weight.shape[-1:])
         stddev = 1.5 / float(np.sqrt(fan_in))
     return stddev * jax.random.normal(key, weight.shape)
+
+
+def pytest_sessionstart(session):
+    """Forgets programs that are a week old."""
+    if hasattr(session.config, "workerinput"):
+        return  # the first process has done it
+    for path in PROGRAMS.glob("*"):
+        if path.stat().st_mtime < time.time() - 7 * 24 * 3600:
+            path.unlink(missing_ok=True)
 
 
 @pytest.fixture(autouse=True, scope="module")
