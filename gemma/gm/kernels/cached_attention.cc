@@ -9,6 +9,7 @@
 #include <cstring>
 #include <vector>
 
+#include "line_vector.h"
 #include "parallel.h"
 #include "routines.h"
 #include "xla/ffi/api/ffi.h"
@@ -59,11 +60,12 @@ struct Task {
 // What one call computes in; kept from call to call.
 struct Scratch {
   std::vector<Task> tasks;
-  std::vector<Keys> parts;       // of the keys of few queries
-  std::vector<float> q;          // [B, K, L * G, H]
-  std::vector<char> k, v;        // [B, K, L, H], as in the cache
+  std::vector<Keys> parts;  // of the keys of few queries
+  LineVector<float> q;      // [B, K, L * G, H]
+  LineVector<char> k, v;    // [B, K, L, H], as in the cache
   std::vector<float> positions, last_seen;  // [B, L * G]
-  std::vector<float> peaks, masses, totals;  // of the parts of few queries
+  std::vector<float> peaks, masses;         // of the parts of few queries
+  LineVector<float> totals;                 // likewise
 
   void Resize(const Sizes& s, int64_t head_bytes) {
     q.resize(s.B * s.L * s.N * s.H);

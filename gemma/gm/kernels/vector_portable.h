@@ -8,6 +8,10 @@
 
 #include "number.h"
 
+#if defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
 namespace gemma::GEMMA_TARGET {
 
 constexpr int kWidth = 4;
@@ -40,6 +44,9 @@ inline Integers Bits(const Half* p) {
 
 // Exact for every half: a float has room for all of them. Masks and no branches.
 inline Vector Widen(const Half* p) {
+#if defined(__ARM_NEON)
+  return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(&p->bits)));
+#else
   const Integers bits = Bits(p), magnitude = bits & 0x7FFF;
   const Integers is_small = magnitude < 0x400;
   const Integers is_infinite_or_nan = magnitude > 0x7BFF;
@@ -49,6 +56,7 @@ inline Vector Widen(const Half* p) {
   const Vector multiple = __builtin_convertvector(magnitude, Vector) * 0x1p-24f;
   return (Vector)(((Integers)multiple & is_small) | (normal & ~is_small) |
                   (bits & 0x8000) << 16);
+#endif
 }
 inline Vector Widen(const Brain* p) {
   return (Vector)(Integers{p[0].bits, p[1].bits, p[2].bits, p[3].bits} << 16);
