@@ -203,7 +203,7 @@ def report(
         "",
         f"Gemma 3 270M, Q4_K_M GGUF; {date.today()}; `{command}`.",
         "",
-        f"Machine: {describe(machine())}, kernels {kernels.instruction_set()}.",
+        f"Machine: {describe(machine())}.",
         "",
         f"Versions: {describe(versions)}, {platform.system()} {platform.release()}.",
         "",

@@ -113,9 +113,12 @@ def machine() -> dict[str, Any]:
     """Returns what this machine is."""
     import jax
 
+    from gemma.gm import kernels
+
     device = jax.devices()[0]
     return {
         "cpu": _cpu_name(),
+        "kernels": kernels.instruction_set(),
         "cores": os.cpu_count(),
         "memory_bytes": _memory_bytes(),
         "platform": device.platform,

@@ -22,7 +22,9 @@ def test_json_has_exactly_these_keys(gemma, tiny_checkpoint):
         "machine",
         "versions",
     }
-    assert set(found["machine"]) == {"cpu", "cores", "memory_bytes", "platform"}
+    assert set(found["machine"]) == {
+        "cpu", "kernels", "cores", "memory_bytes", "platform",
+    }  # fmt: skip
     assert found["versions"]["gemma"] == __version__
     assert found["prefill_tokens_per_s"] > 0
     assert found["decode_tokens_per_s"] > 0

@@ -58,6 +58,8 @@ inline void StoreIntegers(uint8_t* p, Sums x) { _mm512_storeu_si512(p, x); }
 
 // How much of a product is made at once of many rows: what is loaded serves all of it.
 constexpr int kTilesAtOnce = 2, kRowsAtOnce = 1;
+// As many rows as this, whose number is known, are made at once by one tile.
+constexpr int kFewRowsAtOnce = 8;
 
 // sums[r][t] += the dot product of steps [kBegin, kEnd) of tile t and row r, whose
 // activations lie a group behind those of the row before. kLargest bounds the weights.

@@ -78,6 +78,8 @@ inline Integers LoadFour(const int8_t* columns) {
 
 // How much of a product is made at once of many rows: what is loaded serves all of it.
 constexpr int kTilesAtOnce = 1, kRowsAtOnce = kWidth == 8 ? 4 : 2;
+// As many rows as this, whose number is known, are made at once by one tile.
+constexpr int kFewRowsAtOnce = kRowsAtOnce;
 
 // `DotSteps` of weights of at most six bits.
 //
