@@ -8,7 +8,9 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from gemma import gm
+from gemma.cli.chat import _markdown
 from gemma.cli.chat._commands import COMMANDS, interpret
 from gemma.cli.chat._history import FileHistory
 from gemma.cli.chat._interrupt import CtrlC
@@ -791,6 +794,27 @@ def test_what_is_drawn_again_fits_the_terminal():
         lines = console.render_lines(stream, pad=False)
     assert len(lines) < 10
     assert "line 49" in "".join(segment.text for segment in lines[-1])
+
+
+def test_seconds_are_counted_until_the_first_word(monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(_markdown, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    out = io.StringIO()
+
+    def drawn(words: str) -> bool:
+        end = time.monotonic() + 10
+        while words not in out.getvalue() and time.monotonic() < end:
+            time.sleep(0.01)
+        return words in out.getvalue()
+
+    with MarkdownStream(Console(file=out, width=60, force_terminal=True)) as stream:
+        assert drawn("...")
+        clock.now = 3.2
+        assert drawn("... 3 s")
+        stream.show("word")
+        assert drawn("word")
+        clock.now = 4.2
+    assert " 4 s" not in out.getvalue()
 
 
 def test_answers_send_no_commands_to_the_terminal():

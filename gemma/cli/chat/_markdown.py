@@ -35,15 +35,20 @@ class _Block(NamedTuple):
     text: str
 
 
+_NOTHING = _Block(0, "")
+
+
 class MarkdownStream:
     """Shows an answer as its text comes; to be used in `with`.
 
-    Another thread draws, so that the last word is seen however long the next takes.
+    Another thread draws, so that the last word is seen however long the next takes. Until
+    the first comes, it counts the seconds: a long prompt or an image takes many.
     """
 
     def __init__(self, console: Console):
         self._console = console
-        self._block = _Block(0, "")  # replaced as a whole
+        self._block = _NOTHING  # replaced as a whole
+        self._begin_s = time.monotonic()
         self._live = Live(
             self,
             console=console,
@@ -90,24 +95,31 @@ class MarkdownStream:
                 self._console.print(_Lines(lines, is_first=number == 0))
 
     def _draw_until_end(self) -> None:
-        drawn, pause_s = self._block, 1 / _FRAMES_PER_S
+        drawn, pause_s = (_NOTHING, 0), 1 / _FRAMES_PER_S
         while not self._ended.wait(pause_s):
-            if drawn == self._block:
+            if drawn == (self._block, self._waited_s):
                 continue
             start_s = time.monotonic()
             with self._lock:
-                drawn = self._block
+                drawn = self._block, self._waited_s
                 self._live.refresh()
             took_s = time.monotonic() - start_s
             pause_s = max(1 / _FRAMES_PER_S, took_s / _MAX_SHARE)
+
+    @property
+    def _waited_s(self) -> int:
+        """Whole seconds without a word."""
+        is_waiting = self._block == _NOTHING
+        return int(time.monotonic() - self._begin_s) if is_waiting else 0
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> RenderResult:
         # Asked for each frame, and when something is printed above.
         block = self._block
-        if block == (0, ""):
-            yield Text("...", style="dim")  # the prompt is being read
+        if block == _NOTHING:
+            seconds = f" {self._waited_s} s" if self._waited_s else ""
+            yield Text(f"...{seconds}", style="dim")  # the prompt is being read
             return
         lines = _rendered(block.text, console)
         # Of a block that is taller than the terminal only the end can be drawn again.
