@@ -12,7 +12,7 @@ namespace gemma::GEMMA_TARGET {
 
 using Lanes = __m512;
 
-// Sums that registers hold beside what they are made of.
+// Lanes of sums that registers hold beside what they are made of.
 constexpr int kSumsAtOnce = 16;
 
 inline Lanes Splat(float x) { return _mm512_set1_ps(x); }

@@ -1,4 +1,4 @@
-// Sixteen floats in several registers, by the vector extensions of GCC and Clang.
+// Sixteen floats in several registers.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +21,7 @@ struct Lanes {
   Vector part[kParts];
 };
 
-// Sums that registers hold beside what they are made of.
+// Lanes of sums that registers hold beside what they are made of.
 constexpr int kSumsAtOnce = kWidth / 2;
 
 // Each part made by itself, its number known when this is compiled: an array that a loop
@@ -62,11 +62,8 @@ inline Lanes Max(const Lanes& a, const Lanes& b) {
 inline Lanes Min(const Lanes& a, const Lanes& b) {
   return Each([&](size_t i) { return a.part[i] < b.part[i] ? a.part[i] : b.part[i]; });
 }
-// Adding 1.5 * 2^23 leaves no bits for a fraction: to the nearest, ties to even, for
-// numbers below 2^22.
 inline Lanes Round(const Lanes& a) {
-  constexpr float kShift = 12582912.0f;
-  return Each([&](size_t i) { return (a.part[i] + kShift) - kShift; });
+  return Each([&](size_t i) { return Round(a.part[i]); });
 }
 // x * 2^n for whole n from -126 to 127.
 inline Lanes Scale(const Lanes& x, const Lanes& n) {

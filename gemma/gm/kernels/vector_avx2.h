@@ -6,14 +6,9 @@
 #include <cstdint>
 
 #include "number.h"
+#include "vector.h"
 
 namespace gemma::GEMMA_TARGET {
-
-constexpr int kWidth = 8;
-typedef float Vector __attribute__((vector_size(32)));
-typedef int32_t Integers __attribute__((vector_size(32)));
-typedef int16_t Shorts __attribute__((vector_size(32)));
-typedef uint8_t Bytes __attribute__((vector_size(32)));
 
 inline Vector MultiplyAdd(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
 inline Vector SquareRoot(Vector x) { return _mm256_sqrt_ps(x); }

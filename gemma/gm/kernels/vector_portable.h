@@ -7,18 +7,13 @@
 #include <cstring>
 
 #include "number.h"
+#include "vector.h"
 
 #if defined(__ARM_NEON)
 #include <arm_neon.h>
 #endif
 
 namespace gemma::GEMMA_TARGET {
-
-constexpr int kWidth = 4;
-typedef float Vector __attribute__((vector_size(16)));
-typedef int32_t Integers __attribute__((vector_size(16)));
-typedef int16_t Shorts __attribute__((vector_size(16)));
-typedef uint8_t Bytes __attribute__((vector_size(16)));
 
 inline Vector MultiplyAdd(Vector a, Vector b, Vector c) {
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
@@ -34,11 +29,13 @@ inline Vector SquareRoot(Vector x) {
 }
 
 // Four numbers as integers.
-template <typename Number>
-inline Integers ToIntegers(const Number* p) {
+template <typename Byte>
+inline Integers ToIntegers(const Byte* p) {
   return Integers{p[0], p[1], p[2], p[3]};
 }
-inline Integers Bits(const Half* p) {
+// Those of four numbers of 16 bits.
+template <typename Stored>
+inline Integers Bits(const Stored* p) {
   return Integers{p[0].bits, p[1].bits, p[2].bits, p[3].bits};
 }
 
@@ -59,7 +56,7 @@ inline Vector Widen(const Half* p) {
 #endif
 }
 inline Vector Widen(const Brain* p) {
-  return (Vector)(Integers{p[0].bits, p[1].bits, p[2].bits, p[3].bits} << 16);
+  return (Vector)(Bits(p) << 16);
 }
 inline Vector Widen(const uint8_t* p) {
   return __builtin_convertvector(ToIntegers(p), Vector);
@@ -101,8 +98,7 @@ inline void NarrowAtLeast(Vector x, Half* p) {
 
 // Rounds numbers of at most 127 to bytes and returns the sum of these. NaN counts as 0.
 inline int32_t StoreBytes(int8_t* p, Vector x) {
-  constexpr float kShift = 12582912.0f;  // leaves no bits for a fraction
-  const Vector whole = (x + kShift) - kShift;
+  const Vector whole = Round(x);
   int32_t sum = 0;
   for (int i = 0; i < kWidth; ++i) {
     p[i] = whole[i] == whole[i] ? static_cast<int8_t>(whole[i]) : 0;
