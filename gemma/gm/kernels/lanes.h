@@ -16,6 +16,16 @@ namespace gemma::GEMMA_TARGET {
 inline constexpr float kLaneNumbers[16] = {0, 1, 2,  3,  4,  5,  6,  7,
                                            8, 9, 10, 11, 12, 13, 14, 15};
 
+// `x`, kept: compilers would rather read it from memory again for each use.
+inline Vector InRegister(Vector x) {
+#if defined(__x86_64__)
+  asm("" : "+v"(x));
+#elif defined(__aarch64__)
+  asm("" : "+w"(x));
+#endif
+  return x;
+}
+
 // e^x for x of at most 88, to two units in the last place; 0 below -87.
 //
 // x = n log 2 + r with |r| <= log(2) / 2; e^r by its series to the seventh power, whose

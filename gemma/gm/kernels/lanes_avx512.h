@@ -11,6 +11,8 @@
 namespace gemma::GEMMA_TARGET {
 
 using Lanes = __m512;
+using Vector = Lanes;
+constexpr int kWidth = 16;
 
 // Lanes of sums that registers hold beside what they are made of.
 constexpr int kSumsAtOnce = 16;
@@ -87,6 +89,10 @@ inline Lanes LoadSigned(const uint8_t* p) {
   const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
   return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
 }
+template <typename Stored>
+inline Vector Widen(const Stored* p) { return Load(p); }
+inline void SetPart(Lanes& x, int, Vector part) { x = part; }
+
 // Rounds numbers of at most 127 to bytes and returns the sum of these. NaN counts as 0.
 inline int32_t StoreBytes(int8_t* p, Lanes x) {
   const __mmask16 is_number = _mm512_cmp_ps_mask(x, x, _CMP_ORD_Q);

@@ -103,6 +103,8 @@ template <typename Stored>
 inline Lanes Load(const Stored* p) {
   return Each([&](size_t i) { return Widen(p + i * kWidth); });
 }
+// Lanes from `lane` on become those of a register.
+inline void SetPart(Lanes& x, int lane, Vector part) { x.part[lane / kWidth] = part; }
 inline void Store(float* p, const Lanes& x) {
   for (int i = 0; i < kParts; ++i) std::memcpy(p + i * kWidth, &x.part[i], sizeof(Vector));
 }
