@@ -171,9 +171,8 @@ def report(
             "## What a constraint adds to a token",
             "",
             f"262,144 tokens in the vocabulary. Free: {1e3 * free:.2f} ms a token. Medians "
-            f"of {ROUNDS} answers of {TOKENS} tokens, in turn. A free answer is made four "
-            "steps at a time; a constrained one waits for each token, and "
-            "calls two programs for it.",
+            f"of {ROUNDS} answers of {TOKENS} tokens, in turn. The matcher looks at a token "
+            "while the model takes it in; its share is of a free step.",
             "",
             "| constraint | a token, ms | more than free | of this the matcher, ms | share |",
             "|---|---|---|---|---|",

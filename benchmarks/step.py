@@ -20,8 +20,9 @@ import numpy as np
 from circumstances import Memory, describe
 
 from gemma.cli.bench import machine, versions
+from gemma.gm.kernels import ALONE
 from gemma.gm.text import Sampler
-from gemma.gm.text._decode import MAX_STEPS, MAX_STOP_IDS, Decoded, decode_steps
+from gemma.gm.text._decode import MAX_STOP_IDS, Decoded, decode_steps
 from gemma.gm.text._options import make_choice
 from gemma.gm.text._prefill import feed_chunk, prefill
 from gemma.gm.text._sampling import Sampling
@@ -29,7 +30,7 @@ from gemma.gm.text._sampling import Sampling
 HERE = Path(__file__).parent
 CONTEXTS = (64, 576, 2048, 8000, 30000)
 CACHE_LENGTH = 30720
-ROUNDS, CALLS = 9, 24
+ROUNDS, CALLS, STEPS = 9, 24, 4
 # The kernels that read weights.
 WEIGHTS = ("gemma_quantized_matmul", "gemma_shortlist")
 ATTENTION = "gemma_cached_attention"
@@ -107,7 +108,7 @@ class Decoder:
         return Answer(self, context, self.run(cache, prompt[-1:]))
 
     def run(self, cache, last) -> Decoded:
-        """Takes `MAX_STEPS` steps."""
+        """Takes `STEPS` steps."""
         return self._run(self.sampler.params, cache, *self._rest(last))
 
     def _cache(self):
@@ -119,7 +120,7 @@ class Decoder:
     def _rest(self, last):
         nothing_ends = np.full(MAX_STOP_IDS, -1, np.int32)
         last = jax.numpy.asarray(last, np.int32)
-        rest = nothing_ends, np.int32(MAX_STEPS)
+        rest = nothing_ends, np.int32(STEPS), ALONE
         return last, np.array([True]), self._choice, None, *rest
 
 
@@ -153,7 +154,7 @@ class Answer:
         return Step(statistics.median(self._whole), *watched[len(watched) // 2])
 
     def _step_seconds(self) -> float:
-        """Takes `CALLS` times `MAX_STEPS` steps; returns the seconds of one."""
+        """Takes `CALLS` times `STEPS` steps; returns the seconds of one."""
         # Each time from the same place: no measure makes the context of the next longer.
         end = jax.device_put(self._end)
         self._made = self._made._replace(cache={**self._made.cache, "end": end})
@@ -162,7 +163,7 @@ class Answer:
         for _ in range(CALLS):
             self._made = self._decoder.run(self._made.cache, self._made.last)
         jax.block_until_ready(self._made.last)
-        return (time.perf_counter() - begin) / CALLS / MAX_STEPS
+        return (time.perf_counter() - begin) / CALLS / STEPS
 
     def _parts(self, profile: Path) -> Mapping[str, float]:
         """Returns the seconds a step of each kernel, and of XLA's operations."""
@@ -173,7 +174,7 @@ class Answer:
                     if "hlo_op" not in dict(event.stats) or "while" in event.name:
                         continue
                     target = self._decoder.targets.get(event.name, XLA)
-                    found[target] += event.duration_ns / 1e9 / CALLS / MAX_STEPS
+                    found[target] += event.duration_ns / 1e9 / CALLS / STEPS
         return found
 
 
@@ -211,7 +212,7 @@ def report(sampler: Sampler, steps: Mapping[int, Step], speed: float) -> str:
             "",
             f"Gemma 3 270M, Q4_K_M GGUF, greedy; {date.today()}; "
             "`python benchmarks/step.py`; milliseconds, each line the median of "
-            f"{ROUNDS} answers of {CALLS * MAX_STEPS} tokens.",
+            f"{ROUNDS} answers of {CALLS * STEPS} tokens.",
             "",
             f"Machine: {describe(machine())}. Versions: {describe(versions())}.",
             "",

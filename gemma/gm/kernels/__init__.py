@@ -23,6 +23,13 @@ from gemma.gm.kernels._string_runs import copy_strings, find_strings
 
 if TYPE_CHECKING:
     from gemma.gm.kernels._cached_attention import HeadNorms, cached_attention
+    from gemma.gm.kernels._exchange import (
+        ALONE,
+        Exchange,
+        await_reply,
+        can_exchange,
+        hand_over,
+    )
     from gemma.gm.kernels._float_matmul import float_matmul
     from gemma.gm.kernels._quantized_matmul import (
         PackedWeight,
@@ -37,14 +44,19 @@ if TYPE_CHECKING:
 __getattr__ = lazily(
     __name__,
     {
+        "ALONE": "_exchange",
+        "Exchange": "_exchange",
         "HeadNorms": "_cached_attention",
         "PackedWeight": "_quantized_matmul",
         "Screen": "_screen",
         "Shortlist": "_shortlist",
+        "await_reply": "_exchange",
         "cached_attention": "_cached_attention",
+        "can_exchange": "_exchange",
         "dequantize": "_quantized_matmul",
         "dequantize_rows": "_quantized_matmul",
         "float_matmul": "_float_matmul",
+        "hand_over": "_exchange",
         "largest": "_shortlist",
         "quantized_matmul": "_quantized_matmul",
         "rms_norm": "_rms_norm",
@@ -54,11 +66,13 @@ __getattr__ = lazily(
 )
 
 __all__ = [
+    "ALONE",
     "GROUP",
     "NORMAL_LEVELS",
     "SUPER",
     "TILE",
     "Code",
+    "Exchange",
     "HeadNorms",
     "PackedKind",
     "PackedWeight",
@@ -66,7 +80,9 @@ __all__ = [
     "Screen",
     "Shortlist",
     "available",
+    "await_reply",
     "cached_attention",
+    "can_exchange",
     "copy_strings",
     "dequantize",
     "dequantize_rows",
@@ -74,6 +90,7 @@ __all__ = [
     "find_strings",
     "float_matmul",
     "give_back_memory",
+    "hand_over",
     "in_slices",
     "instruction_set",
     "largest",

@@ -19,6 +19,7 @@ def library() -> ctypes.CDLL | None:
     loaded.gemma_instruction_set.restype = ctypes.c_char_p
     loaded.gemma_make_screen.restype = ctypes.c_bool
     loaded.gemma_find_strings.restype = ctypes.c_int64
+    loaded.gemma_take_tokens.restype = ctypes.c_bool
     return loaded
 
 

@@ -9,8 +9,10 @@ from gemma.gm.kernels._library import library
 
 # The functions that XLA may call.
 _TARGETS = (
+    "gemma_await_reply",
     "gemma_cached_attention",
     "gemma_float_matmul",
+    "gemma_hand_over",
     "gemma_quantized_matmul",
     "gemma_rms_norm",
     "gemma_shortlist",

@@ -1,7 +1,7 @@
 """One more token for each row, and several: the only decode step in the repository.
 
-A step takes the last token in, and chooses the next. The two can be run one by one, by who
-must look at each token before it can say which may follow.
+A step takes the last token in, and chooses the next. What may come next is known before, or
+the host says it when it has seen the last token: while the model takes that in.
 
 Axes: B batch, D model width, V vocabulary.
 """
@@ -13,11 +13,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
-from gemma.gm.kernels import Screen
+from gemma.gm.kernels import ALONE, Screen, await_reply, hand_over
 from gemma.gm.math import unpack_bits
 from gemma.gm.nn import Transformer
 from gemma.gm.text._draw import (
     SHORTLIST,
+    AnyArray,
     SamplingArrays,
     choose_among,
     next_tokens,
@@ -26,8 +27,8 @@ from gemma.gm.text._draw import (
 from gemma.gm.text._penalties import History, penalize, record
 from gemma.gm.typing import Cache, Params
 
-# Steps between two looks of the host: some hundredths of a second.
-MAX_STEPS = 4
+# The most steps of one call.
+MAX_STEPS = 32
 # A tokenizer may have fewer tokens that end an answer; the host finds what is left.
 MAX_STOP_IDS = 8
 
@@ -39,6 +40,7 @@ class Decoded(NamedTuple):
       tokens: The tokens chosen, one row of them a step; the last is not in the cache.
       num_steps: How many of these rows were made.
       last: The last token of each row.
+      active: Which rows go on.
       logits: The model's own, forbidden tokens at -inf; None if not asked for.
       cache: The cache, with the tokens that the steps were given.
       history: What each row has said; None where nobody needs it.
@@ -47,36 +49,9 @@ class Decoded(NamedTuple):
     tokens: Int[Array, "n B"]
     num_steps: Int[Array, ""]
     last: Int[Array, "B"]
+    active: Bool[Array, "B"]
     logits: Float[Array, "B V"] | None
     cache: Cache
-    history: History | None
-
-
-class Taken(NamedTuple):
-    """What `take_tokens` returns.
-
-    Attributes:
-      x: What the next tokens are chosen from.
-      cache: The cache, with the tokens.
-      positions: Where each row ends now.
-    """
-
-    x: Float[Array, "B D"]
-    cache: Cache
-    positions: Int[Array, "B"]
-
-
-class Chosen(NamedTuple):
-    """What `choose_tokens` returns.
-
-    Attributes:
-      tokens: A token for each row.
-      logits: See `Decoded`.
-      history: What each row has said; None where nobody needs it.
-    """
-
-    tokens: Int[Array, "B"]
-    logits: Float[Array, "B V"] | None
     history: History | None
 
 
@@ -110,6 +85,7 @@ def decode_step(
     active: Bool[Array, "B"],
     choice: Choice,
     history: History | None,
+    exchange: Int[AnyArray, ""] = ALONE,
     *,
     with_logits: bool = False,
 ) -> Decoded:
@@ -123,26 +99,39 @@ def decode_step(
       active: False for rows that have ended: their cache stays as it is.
       choice: How the next tokens are chosen.
       history: What each row has said, given away; None with a screen.
+      exchange: Where the host says which tokens may come; if it does not, no step is made.
       with_logits: Also return all logits.
     """
-    taken = take_tokens(model, params, cache, tokens, active)
-    chosen = choose_tokens(
-        model,
-        head_params(params),
-        taken.x,
-        taken.positions,
-        active,
-        choice,
-        history,
-        with_logits=with_logits,
+    variables = {"params": params}
+    found = model.features(
+        variables, tokens[:, None], mask=active[:, None], cache=cache, last_only=True
     )
+    assert found.cache is not None
+    reply = await_reply(found.x, choice.allowed, active, exchange)
+    choice = choice._replace(allowed=reply.allowed)
+
+    def choose() -> tuple[Array, Array | None]:
+        return _choose(
+            model, variables, found.x, positions, choice, history, with_logits
+        )
+
+    def choose_none() -> tuple[Array, Array | None]:
+        return jax.tree.map(lambda out: jnp.zeros_like(out), jax.eval_shape(choose))
+
+    positions = found.cache["end"]
+    chosen, logits = jax.lax.cond(reply.came, choose, choose_none)
+    last = hand_over(jnp.where(reply.came, chosen, tokens), reply.came, exchange)
+    if history is not None:
+        history = record(history, last, reply.active & reply.came)
+    end = jnp.where(reply.came, positions, cache["end"])
     return Decoded(
-        tokens=chosen.tokens[None],
-        num_steps=jnp.int32(1),
-        last=chosen.tokens,
-        logits=chosen.logits,
-        cache=taken.cache,
-        history=chosen.history,
+        tokens=last[None],
+        num_steps=reply.came.astype(jnp.int32),
+        last=last,
+        active=reply.active & reply.came,
+        logits=logits,
+        cache={**found.cache, "end": end},
+        history=history,
     )
 
 
@@ -161,12 +150,13 @@ def decode_steps(
     history: History | None,
     stop_ids: Int[Array, "s"],
     limit: Int[Array, ""],
+    exchange: Int[AnyArray, ""],
     *,
     with_logits: bool = False,
 ) -> Decoded:
-    """Takes several steps before the host looks, until all rows have ended.
+    """Takes several steps in one call, until all rows have ended.
 
-    Between steps the host would take a tenth of their time.
+    Between calls the host would take a tenth of a step's time.
 
     Args:
       model: The model.
@@ -178,97 +168,56 @@ def decode_steps(
       history: What each row has said, given away; None with a screen.
       stop_ids: Tokens that end a row; -1 fills up.
       limit: The most steps to take, 1 to `MAX_STEPS`.
+      exchange: Where the host is asked before each choice, or `ALONE`.
       with_logits: Take one step only, and also return all logits.
     """
     if with_logits:
+        options = choice, history, exchange
         return decode_step(
-            model, params, cache, tokens, active, choice, history, with_logits=True
+            model, params, cache, tokens, active, *options, with_logits=True
         )
-    start = Decoded(
-        tokens=jnp.zeros([MAX_STEPS, len(tokens)], jnp.int32),
-        num_steps=jnp.int32(0),
-        last=tokens,
-        logits=None,
-        cache=cache,
-        history=history,
-    )
 
-    def is_on(last: Array, active: Array) -> Array:
+    def goes_on(last: Array, active: Array) -> Array:
         return active & ~jnp.isin(last, stop_ids)
 
-    def more(state: tuple[Decoded, Array]) -> Array:
-        made, active = state
-        return (made.num_steps < limit) & jnp.any(active)
+    def more(made: Decoded) -> Array:
+        return (made.num_steps < limit) & jnp.any(made.active)
 
-    def step(state: tuple[Decoded, Array]) -> tuple[Decoded, Array]:
-        made, active = state
-        last = made.last
-        new = decode_step(model, params, made.cache, last, active, choice, made.history)
-        made = Decoded(
+    def step(made: Decoded) -> Decoded:
+        state = made.cache, made.last, made.active
+        new = decode_step(model, params, *state, choice, made.history, exchange)
+        return Decoded(
             tokens=made.tokens.at[made.num_steps].set(new.last),
-            num_steps=made.num_steps + 1,
+            num_steps=made.num_steps + new.num_steps,
             last=new.last,
+            active=goes_on(new.last, new.active),
             logits=None,
             cache=new.cache,
             history=new.history,
         )
-        return made, is_on(new.last, active)
 
-    return jax.lax.while_loop(more, step, (start, is_on(tokens, active)))[0]
-
-
-@functools.partial(jax.jit, static_argnames="model", donate_argnames="cache")
-def take_tokens(
-    model: Transformer,
-    params: Params,
-    cache: Cache,
-    tokens: Int[Array, "B"],
-    active: Bool[Array, "B"],
-) -> Taken:
-    """Feeds each row its last token; see `decode_step`."""
-    found = model.features(
-        {"params": params},
-        tokens[:, None],
-        mask=active[:, None],
+    start = Decoded(
+        tokens=jnp.zeros([MAX_STEPS, len(tokens)], jnp.int32),
+        num_steps=jnp.int32(0),
+        last=tokens,
+        active=goes_on(tokens, active),
+        logits=None,
         cache=cache,
-        last_only=True,
+        history=history,
     )
-    assert found.cache is not None
-    return Taken(found.x, found.cache, found.cache["end"])
+    return jax.lax.while_loop(more, step, start)
 
 
-def head_params(params: Params) -> Params:
-    """Returns those of a model's params that tokens are chosen with."""
-    return {"embedder": params["embedder"]}
-
-
-@functools.partial(
-    jax.jit, static_argnames=("model", "with_logits"), donate_argnames="history"
-)
-def choose_tokens(
+def _choose(
     model: Transformer,
-    head: Params,
+    variables: dict[str, Params],
     x: Float[Array, "B D"],
     positions: Int[Array, "B"],
-    active: Bool[Array, "B"],
     choice: Choice,
     history: History | None,
-    *,
-    with_logits: bool = False,
-) -> Chosen:
-    """Chooses a token for each row.
-
-    Args:
-      model: The model.
-      head: Its `head_params`.
-      x: What `take_tokens` returned.
-      positions: See x.
-      active: False for rows that have ended: they say nothing more.
-      choice: How the tokens are chosen.
-      history: See `decode_step`.
-      with_logits: Also return all logits.
-    """
-    variables = {"params": head}
+    with_logits: bool,
+) -> tuple[Int[Array, "B"], Float[Array, "B V"] | None]:
+    """Returns a token for each row, and all logits if they are wanted."""
     sampling, allowed, bias, screen = choice
     if screen is not None:
         few = model.largest_logits(
@@ -279,12 +228,10 @@ def choose_tokens(
             wanted=num_wanted(sampling),
             capacity=SHORTLIST,
         )
-        return Chosen(choose_among(few, sampling, positions), None, None)
+        return choose_among(few, sampling, positions), None
     assert bias is not None
     assert history is not None
     logits = model.logits(variables, x)
     logits = jnp.where(unpack_bits(allowed, logits.shape[1]), logits, -jnp.inf)
     scores = penalize(logits, history, sampling) + bias
-    tokens = next_tokens(scores, sampling, positions)
-    history = record(history, tokens, active)
-    return Chosen(tokens, logits if with_logits else None, history)
+    return next_tokens(scores, sampling, positions), logits if with_logits else None

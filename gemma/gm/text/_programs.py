@@ -30,13 +30,8 @@ from gemma.gm.text._compilation import Lengths
 from gemma.gm.text._decode import (
     MAX_STOP_IDS,
     Choice,
-    Chosen,
     Decoded,
-    Taken,
-    choose_tokens,
     decode_steps,
-    head_params,
-    take_tokens,
 )
 from gemma.gm.text._draw import stack
 from gemma.gm.text._penalties import History
@@ -59,15 +54,11 @@ class Programs(NamedTuple):
       init_cache: Returns an empty cache for some rows.
       feed_chunk: `feed_chunk`, by the length of the chunk.
       decode_steps: `decode_steps`.
-      take_tokens: `take_tokens`.
-      choose_tokens: `choose_tokens`.
     """
 
     init_cache: Callable[[], Cache]
     feed_chunk: Mapping[int, Callable[..., Cache]]
     decode_steps: Callable[..., Decoded]
-    take_tokens: Callable[..., Taken]
-    choose_tokens: Callable[..., Chosen]
 
 
 @functools.partial(
@@ -114,8 +105,6 @@ def traced_programs(
         ),
         feed_chunk=dict.fromkeys(lengths.chunks, feed),
         decode_steps=functools.partial(decode_steps, model, with_logits=with_logits),
-        take_tokens=functools.partial(take_tokens, model),
-        choose_tokens=functools.partial(choose_tokens, model, with_logits=with_logits),
     )
 
 
@@ -147,14 +136,9 @@ def stored_programs(
 
     def decode(screen: Any) -> StoredProgram:
         how = choice_struct(1, model.config.vocab_size, screen)
-        end = _shape((MAX_STOP_IDS,), jnp.int32), _shape((), jnp.int32)
+        number = _shape((), jnp.int32)
+        end = _shape((MAX_STOP_IDS,), jnp.int32), number, number
         return keep(decode_steps, model, params, cache, tokens, active, *how, *end)
-
-    def choose(screen: Any) -> StoredProgram:
-        how = choice_struct(1, model.config.vocab_size, screen)
-        x = _shape((1, model.config.embed_dim), model.activation_dtype(params))
-        head = head_params(params)
-        return keep(choose_tokens, model, head, x, tokens, active, *how)
 
     # Short prompts and greedy answers need these first, the longest of them first.
     screen = screen_struct(params)
@@ -164,21 +148,14 @@ def stored_programs(
     feeds[min(feeds)].begin_reading()
     start.begin_reading()
     from_all = from_few if screen is None else decode(None)
-    # Most answers are not constrained: these are compiled, or read, by the first that is.
-    take = keep(take_tokens, model, params, cache, tokens, active)
-    choose_few, choose_all = choose(screen), choose(None)
 
     def decode_either(params, cache, tokens, active, choice, *rest):
         run = from_all if choice.screen is None else from_few
         return run(params, cache, tokens, active, choice, *rest)
 
-    def choose_either(head, x, positions, active, choice, history):
-        run = choose_all if choice.screen is None else choose_few
-        return run(head, x, positions, active, choice, history)
-
     stored = {start, *feeds.values(), from_all, from_few}
     missing = [program for program in stored if not program.is_there()]
-    return Programs(start, feeds, decode_either, take, choose_either), missing
+    return Programs(start, feeds, decode_either), missing
 
 
 def choice_struct(

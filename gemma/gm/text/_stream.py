@@ -1,5 +1,6 @@
 """Answers while they are made."""
 
+import contextlib
 import dataclasses
 from collections.abc import Generator, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -8,16 +9,10 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from gemma.gm.kernels import ALONE, Exchange, can_exchange
 from gemma.gm.nn import Transformer
 from gemma.gm.text._cache_pool import CachePool
-from gemma.gm.text._decode import (
-    MAX_STEPS,
-    MAX_STOP_IDS,
-    Choice,
-    Decoded,
-    Taken,
-    head_params,
-)
+from gemma.gm.text._decode import MAX_STEPS, MAX_STOP_IDS, Choice, Decoded
 from gemma.gm.text._draw import logprobs_of
 from gemma.gm.text._generation import GrowingRow, Piece, TokenLogprobs
 from gemma.gm.text._penalties import History, start_history
@@ -27,6 +22,9 @@ from gemma.gm.text._programs import Programs
 from gemma.gm.text._prompts import EncodedPrompt
 from gemma.gm.text._state import State
 from gemma.gm.typing import Cache, Params
+
+# Steps between two looks of the host where it need not look: some hundredths of a second.
+_STEPS_A_LOOK = 4
 
 _logprobs_of = jax.jit(logprobs_of, static_argnames="num_top")
 
@@ -133,67 +131,99 @@ class Stream(Iterator[Piece]):
         rows = self._asked.rows
         if not rows:
             return
-        is_constrained = any(row.matcher is not None for row in rows)
-        for step in self._watched_steps() if is_constrained else self._steps():
-            yield from self._push(step)
-            if all(row.finish_reason is not None for row in rows):
-                break
+        with contextlib.closing(self._steps()) as steps:
+            for step in steps:
+                yield from self._push(step)
+                if all(row.finish_reason is not None for row in rows):
+                    break
         if not self._keeps_state and self._cache is not None:
             self._runtime.caches.give(len(rows), self._cache)
 
-    def _steps(self) -> Iterator["_Step"]:
+    def _steps(self) -> Generator["_Step", None, None]:
+        if all(row.matcher is None for row in self._asked.rows):
+            return self._free_steps()
+        if self._asked.num_logprobs is None and can_exchange(self._runtime.params):
+            return self._discussed_steps()
+        return self._single_steps()
+
+    def _free_steps(self) -> Generator["_Step", None, None]:
         """Yields steps, while the device takes the next ones already.
 
         It never waits for the host. At an early end, the last steps are for nothing.
         """
-        rows, run = self._asked.rows, self._runtime
-        choice, stop_ids = self._asked.choice, _padded(self._asked.stop_ids)
-
-        def decode(
-            cache: Cache, last: Any, history: Any, ends: Any, num: int
-        ) -> Decoded:
-            arguments = run.params, cache, last, self._active, choice, history, ends
-            made = run.programs.decode_steps(*arguments, np.int32(num))
-            self._cache = made.cache
-            return made
-
-        # A token of the prompt ends nothing.
-        last = self._last_of_prompts
-        made = decode(self._filled_cache(), last, self._start_history(), _padded(()), 1)
-        room = max(row.room for row in rows) - 1
+        made, room = self._begin(), self._room - 1
         while True:
             step = made
             if room > 0:
-                num_steps = min(room, 1 if made.logits is not None else MAX_STEPS)
-                made = decode(made.cache, made.last, made.history, stop_ids, num_steps)
+                one_by_one = made.logits is not None
+                num_steps = min(room, 1 if one_by_one else _STEPS_A_LOOK)
+                made = self._go_on(made, num_steps)
                 room -= num_steps
             for tokens in np.asarray(step.tokens)[: int(step.num_steps)]:
                 yield _Step(tokens, step.logits)
 
-    def _watched_steps(self) -> Iterator["_Step"]:
-        """Yields steps one by one: which tokens may come depends on those that came.
+    def _discussed_steps(self) -> Generator["_Step", None, None]:
+        """Yields steps of calls that ask, before each choice, which tokens may come.
 
-        The device takes a token in while the host looks at it.
+        They take a token in while the host looks at it.
         """
-        rows, run = self._asked.rows, self._runtime
-        head, history = head_params(run.params), self._start_history()
+        with Exchange(len(self._asked.rows)) as exchange:
+            exchange.say(self._allowed(), self._active)
+            made, num_left = self._begin(exchange=exchange.key), 1
+            # Small programs JAX runs within the call: the host would come too late.
+            most = 1 if _is_over(made) else MAX_STEPS
+            while True:
+                tokens = exchange.take() if num_left > 0 else None
+                if tokens is not None:
+                    num_left -= 1
+                    yield _Step(tokens, None)
+                    exchange.say(self._allowed(), self._active)
+                elif num_left == 0 or _is_over(made):  # the host may have been late
+                    num_left = min(self._room, most)
+                    made = self._go_on(made, num_left, exchange=exchange.key)
 
-        def take(cache: Cache, tokens: Any) -> Taken:
-            taken = run.programs.take_tokens(run.params, cache, tokens, self._active)
-            self._cache = taken.cache
-            return taken
-
-        taken = take(self._filled_cache(), self._last_of_prompts)
-        room = max(row.room for row in rows)
+    def _single_steps(self) -> Generator["_Step", None, None]:
+        """Yields steps of calls that are told which tokens may come."""
+        made = self._begin(allowed=self._allowed())
         while True:
-            choice = self._asked.choice._replace(allowed=self._allowed())
-            chosen = run.programs.choose_tokens(
-                head, taken.x, taken.positions, self._active, choice, history
-            )
-            history, room = chosen.history, room - 1
-            if room > 0:
-                taken = take(taken.cache, chosen.tokens)
-            yield _Step(np.asarray(chosen.tokens), chosen.logits)
+            yield _Step(np.asarray(made.last), made.logits)
+            made = self._go_on(made, 1, allowed=self._allowed())
+
+    def _begin(self, **options: Any) -> Decoded:
+        """Takes the first step."""
+        # A token of the prompt ends nothing.
+        end = _padded(()), np.int32(1)
+        last, history = self._last_of_prompts, self._start_history()
+        return self._decode(self._filled_cache(), last, history, *end, **options)
+
+    def _go_on(self, made: Decoded, num_steps: int, **options: Any) -> Decoded:
+        """Takes at most so many steps after others."""
+        end = _padded(self._asked.stop_ids), np.int32(num_steps)
+        return self._decode(made.cache, made.last, made.history, *end, **options)
+
+    def _decode(
+        self,
+        cache: Cache,
+        last: Any,
+        history: Any,
+        stop_ids: np.ndarray,
+        limit: np.int32,
+        *,
+        allowed: np.ndarray | None = None,
+        exchange: np.ndarray = ALONE,
+    ) -> Decoded:
+        choice, run = self._asked.choice, self._runtime
+        if allowed is not None:
+            choice = choice._replace(allowed=allowed)
+        state = run.params, cache, last, self._active, choice, history
+        made = run.programs.decode_steps(*state, stop_ids, limit, exchange)
+        self._cache = made.cache
+        return made
+
+    @property
+    def _room(self) -> int:
+        """How many tokens may come at most."""
+        return max(row.room for row in self._asked.rows)
 
     @property
     def _active(self) -> np.ndarray:
@@ -274,6 +304,12 @@ def _padded(stop_ids: Iterable[int]) -> np.ndarray:
     """Returns as many stop ids as a program takes; the host finds what is left."""
     some = sorted(stop_ids)[:MAX_STOP_IDS]
     return np.array([*some, *[-1] * (MAX_STOP_IDS - len(some))], np.int32)
+
+
+def _is_over(made: Decoded) -> bool:
+    """Returns whether a call has ended; raises what it ended with."""
+    is_over = made.num_steps.is_ready()  # pyright: ignore
+    return is_over and jax.block_until_ready(made.num_steps) is not None
 
 
 def _is_lost(cache: Cache) -> bool:

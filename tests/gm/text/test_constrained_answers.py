@@ -1,12 +1,18 @@
 """Constrained answers through the sampler: they match, whatever the model would say."""
 
+import itertools
 import json
 import re
+import time
+from unittest import mock
 
+import jax.numpy as jnp
 import jsonschema
+import numpy as np
 import pytest
 
-from gemma.gm.text import Constraint, Sampler, Sampling
+from gemma.gm.kernels import can_exchange
+from gemma.gm.text import Constraint, Sampler, Sampling, _stream
 
 pytest.importorskip("llguidance", reason="pip install 'gemma-jax[constrained]'")
 
@@ -95,13 +101,96 @@ def test_a_constraint_goes_with_other_options(sampler):
     assert re.fullmatch(r"[0-9]{8}", "".join(pieces))
 
 
+@pytest.fixture
+def answer_step_by_step(monkeypatch):
+    """How answers are made where a program cannot ask: they are to be the same."""
+
+    def answer(sampler, prompts, **options):
+        with monkeypatch.context() as patched:
+            patched.setattr(_stream, "can_exchange", lambda params: False)
+            return sampler.generate(prompts, **options)
+
+    return answer
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "sampling",
+    [Sampling(), HOT, Sampling(presence_penalty=1.0, temperature=1.0)],
+    ids=["greedy", "hot", "penalized"],
+)
+def test_programs_that_ask_choose_as_those_that_are_told(
+    sampler, sampling, answer_step_by_step, monkeypatch
+):
+    constraints = [
+        Constraint.regex(r"([a-z]+ )+[a-z]{20}"),
+        None,
+        Constraint.regex("[0-9]{7}"),
+    ]
+    prompts = [PROMPT, "the garden", "on"]
+    options = {"constraint": constraints, "sampling": sampling, "rng": [1, 2, 3]}
+    options |= {"max_new_tokens": 80}
+    expected = answer_step_by_step(sampler, prompts, **options)
+    num_tokens = len(expected[0].token_ids)
+    assert num_tokens > 33, "more than one call is needed"
+    go_on = mock.Mock(side_effect=_stream.Stream._go_on, autospec=True)
+    monkeypatch.setattr(_stream.Stream, "_go_on", lambda *a, **k: go_on(*a, **k))
+    assert sampler.generate(prompts, **options) == expected
+    if can_exchange(sampler.params):
+        assert go_on.call_count < num_tokens / 4
+
+
+@pytest.mark.slow
+def test_who_reads_slowly_gets_the_same(sampler, answer_step_by_step):
+    """A program waits a tenth of a second, and then ends and is called again."""
+    options = {"constraint": Constraint.regex("[a-z]{9}"), "sampling": HOT, "rng": 5}
+    expected = answer_step_by_step(sampler, PROMPT, **options).text
+    text = ""
+    for piece in sampler.stream(PROMPT, **options):
+        text += piece.text
+        time.sleep(0.15)
+    assert text == expected
+
+
+@pytest.mark.slow
+def test_streams_that_take_turns_do_not_block_each_other(sampler):
+    constraints = [
+        Constraint.regex(f"[{letters}]{{9}}") for letters in ("ab", "cd", "ef")
+    ]
+    options = {"max_new_tokens": 12}
+    expected = [sampler.sample(PROMPT, constraint=c, **options) for c in constraints]
+    streams = [
+        sampler.sample(PROMPT, constraint=c, stream=True, **options)
+        for c in constraints
+    ]
+    texts = ["", "", ""]
+    for pieces in itertools.zip_longest(*streams, fillvalue=""):
+        texts = [text + piece for text, piece in zip(texts, pieces, strict=True)]
+        sampler.sample(PROMPT, max_new_tokens=1)
+    assert texts == expected
+
+
+@pytest.mark.slow
+def test_what_was_stopped_can_be_gone_on_from(sampler):
+    """The program that was left in the middle of a step has not spoiled the cache."""
+    stream = sampler.stream(
+        PROMPT, constraint=Constraint.regex("[a-z]{30}"), return_state=True
+    )
+    for _ in range(5):
+        next(stream)
+    state = stream.state
+    ids = jnp.asarray(state.token_ids, jnp.int32)
+    fresh = sampler.model.apply({"params": sampler.params}, ids, last_only=True)
+    np.testing.assert_allclose(state.logits, fresh.logits, atol=1e-4)
+
+
 @pytest.mark.slow
 def test_nothing_compiles_anew(sampler):
-    from gemma.gm.text._decode import choose_tokens, take_tokens
+    from gemma.gm.text._decode import decode_steps
 
     def answer(schema, **options):
         sampler.generate(PROMPT, schema=schema, max_new_tokens=9, **options)
-        return [take_tokens._cache_size(), choose_tokens._cache_size()]
+        return decode_steps._cache_size()
 
     compiled = answer({"type": "integer"})
     assert answer({"type": "boolean"}, sampling=Sampling(temperature=1.0)) == compiled

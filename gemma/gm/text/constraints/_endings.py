@@ -275,39 +275,81 @@ def bridge(engine: Engine, texts: TokenTexts, ending: bytes) -> bytes | None:
     return None
 
 
+class LastEndings:
+    """The ending that each text had last, and will often have again."""
+
+    def __init__(self) -> None:
+        """Knows nothing yet."""
+        self._places: dict[bytes, int] = {}
+        self._endings: dict[bytes, bytes] = {}
+
+    def note(self, text: bytes, ending: bytes, tails: list[bytes]) -> None:
+        """Takes note of an ending: the same tail will do when the tails are others."""
+        if ending in tails:
+            self._places[text] = tails.index(ending)
+            self._endings.pop(text, None)
+        else:
+            self._endings[text] = ending
+
+    def of(self, text: bytes, tails: list[bytes]) -> list[bytes]:
+        """Returns what to try first, if anything."""
+        if text in self._endings:
+            return [self._endings[text]]
+        place = self._places.get(text, 0)
+        return tails[place : place + 1]
+
+
 class Trials:
-    """Tries which endings tokens have, in one state of an answer whose ending is known."""
+    """Tries which endings there are after texts, in one state of an answer.
+
+    An ending of this state is known.
+    """
 
     def __init__(
-        self, engine: Engine, texts: TokenTexts, ending: Ending, search: EndingSearch
+        self,
+        engine: Engine,
+        texts: TokenTexts,
+        ending: Ending,
+        search: EndingSearch,
+        last: LastEndings,
     ):
-        """Makes trials from a state whose ending is known."""
+        """Makes trials.
+
+        Args:
+          engine: The state.
+          texts: The tokens.
+          ending: What makes the answer whole.
+          search: Finds what is not tried.
+          last: What texts had in other states; changes with the trials.
+        """
         self._engine, self._texts = engine, texts
-        self._search = search
+        self._search, self._last = search, last
         self._known, self._tails = [ending.text], _tails(ending.text)
         self._found: deque[bytes] = deque(maxlen=_MAX_FOUND)
 
-    def endings(self, ids: Iterable[int]) -> dict[int, bytes]:
-        """Returns the endings that it finds for some tokens."""
-        tried = ((token_id, self._ending_after(token_id)) for token_id in ids)
-        return {token_id: ending for token_id, ending in tried if ending is not None}
+    def endings(self, texts: Iterable[bytes]) -> dict[bytes, bytes]:
+        """Returns the endings that it finds after some texts."""
+        tried = ((text, self._ending_after(text)) for text in dict.fromkeys(texts))
+        return {text: ending for text, ending in tried if ending is not None}
 
-    def _ending_after(self, token_id: int) -> bytes | None:
-        text = self._texts.texts[token_id]
+    def _ending_after(self, text: bytes) -> bytes | None:
         for known in self._known:
             if known.startswith(text):
                 return known[len(text) :]
+        ids = self._texts.spell_bytes(text)
         tails = [*self._tails, *self._found]
-        for tail in tails:
-            if ends_with(self._engine, self._texts, tail, first=[token_id]):
+        for tail in dict.fromkeys((*self._last.of(text, self._tails), *tails)):
+            if ends_with(self._engine, self._texts, tail, first=ids):
+                self._last.note(text, tail, self._tails)
                 return tail
         engine = self._engine.deep_copy()
-        engine.consume_token(token_id)
+        engine.consume_tokens(ids)
         ending = self._search.find(engine, tails)
         if ending is not None:
             # Others may go the same way, or end the same way.
             self._known.append(text + ending)
             self._found.append(ending)
+            self._last.note(text, ending, self._tails)
         return ending
 
 

@@ -6,6 +6,7 @@ from gemma.gm.text.constraints._endings import (
     Ending,
     EndingSearch,
     Engine,
+    LastEndings,
     Trials,
     ends_with,
 )
@@ -34,7 +35,8 @@ class FreeString:
     make a name that is taken: then it is one after another letter or two.) And where a
     token brings the quote, the ending without it is one.
 
-    For tokens that go on behind the quote, endings are found after a mark, once a string.
+    For tokens that go on behind the quote, endings are found after a mark, once a string,
+    for what they have from the quote on.
 
     It changes as the string grows.
     """
@@ -43,6 +45,7 @@ class FreeString:
         """Stands outside of such a string; `has_names` says whether any may be taken."""
         self._texts, self._has_names = texts, has_names
         self._mark = texts.spell_bytes(MARK.encode())
+        self._last_endings = LastEndings()
         self.leave()
 
     def leave(self) -> None:
@@ -125,14 +128,19 @@ class FreeString:
     ) -> list[tuple[Ending, Bits]]:
         after_mark = engine.deep_copy()
         after_mark.consume_tokens(self._mark)
-        trials = Trials(after_mark, self._texts, ending, search)
+        trials = Trials(after_mark, self._texts, ending, search, self._last_endings)
+        behind: dict[bytes, list[int]] = {}
+        for token_id in ids_of(found & self._texts.quoted):
+            behind.setdefault(self._texts.quoted_ends[token_id], []).append(token_id)
         ids: dict[bytes, list[int]] = {}
-        for token_id, text in trials.endings(
-            ids_of(found & self._texts.quoted)
-        ).items():
-            # Without the mark the string may be too short.
-            if ends_with(engine, self._texts, text, first=[token_id]):
-                ids.setdefault(text, []).append(token_id)
+        for end, text in trials.endings(behind).items():
+            for token_id in behind[end]:
+                # Without the mark the string may be too short: a letter makes up for it.
+                has_letters = len(self._texts.texts[token_id]) > len(end)
+                if has_letters or ends_with(
+                    engine, self._texts, text, first=[token_id]
+                ):
+                    ids.setdefault(text, []).append(token_id)
         return [
             (Ending.spelled(text, self._texts), self._texts.bits(group))
             for text, group in ids.items()

@@ -38,6 +38,7 @@ from gemma.gm.text.constraints._endings import (
     Ending,
     EndingSearch,
     Engine,
+    LastEndings,
     Trials,
     bridge,
     ends_with,
@@ -161,6 +162,7 @@ class Matcher:
         self._ending: Ending | None = Ending.spelled(ending, texts)
         # Those after tokens that are allowed now, where `_string` does not know them.
         self._endings: dict[int, bytes] = {}
+        self._last_endings = LastEndings()
         self._allowed: Bits | None = None
 
     @property
@@ -273,14 +275,17 @@ class Matcher:
             return
         if np.bitwise_count(found).sum() > _MAX_TRIALS:
             found = found & self._texts.common
-        trials = Trials(engine, self._texts, ending, self._search(_NUM_STATES))
-        endings = trials.endings(ids_of(found))
+        search = self._search(_NUM_STATES)
+        trials = Trials(engine, self._texts, ending, search, self._last_endings)
+        ids = ids_of(found)
+        endings = trials.endings(self._texts.texts[token_id] for token_id in ids)
         # Most are the same.
-        num_left, texts = self.num_left - 1, set(endings.values())
-        fitting = {text for text in texts if fits(text, self._texts, num_left)}
-        for token_id, text in endings.items():
-            if text in fitting:
-                self._endings[token_id] = text
+        num_left, some = self.num_left - 1, set(endings.values())
+        fitting = {ending for ending in some if fits(ending, self._texts, num_left)}
+        for token_id in ids:
+            after = endings.get(self._texts.texts[token_id])
+            if after in fitting:
+                self._endings[token_id] = after
 
     def _ending_after(self, token_id: int, ending: Ending) -> Ending:
         """Returns the ending that goes with an allowed token."""

@@ -36,6 +36,7 @@ class TokenTexts:
       closing: Likewise: tokens of so many characters and a quote.
       undone: Those of `inside` that end within a character or an escape.
       quoted: Tokens with a quote that ends a string, and something after it.
+      quoted_ends: What each of them has from this quote on.
       common: Some of the tokens that are worth a trial first.
     """
 
@@ -54,7 +55,7 @@ class TokenTexts:
         self.lengths = inside
         self.inside = [self._up_to(inside, n) for n in range(LONGEST + 1)]
         self.closing = [self._up_to(closing, n + 1) for n in range(LONGEST + 1)]
-        self.quoted = self.bits(quoted)
+        self.quoted, self.quoted_ends = self.bits(list(quoted)), quoted
         self.undone = self.bits(_undone_ids(self.texts))
 
     def bits(self, ids: npt.ArrayLike) -> Bits:
@@ -122,14 +123,16 @@ def _common_ids(texts: list[bytes]) -> list[int]:
     return letters + pieces[:_NUM_COMMON]
 
 
-def _string_lengths(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray, list[int]]:
+def _string_lengths(
+    texts: list[bytes],
+) -> tuple[np.ndarray, np.ndarray, dict[int, bytes]]:
     """Returns the lengths of `inside` and of `closing` tokens, 0 for the others.
 
-    Also returns the `quoted` tokens. Lengths are in characters, the quote included;
+    Also returns the `quoted` tokens, with what they have from the quote on. Lengths are in characters, the quote included;
     escapes count double.
     """
     inside, special = _plain_lengths(texts)
-    closing, quoted = np.zeros(len(texts), np.int64), []
+    closing, quoted = np.zeros(len(texts), np.int64), {}
     for token_id in np.flatnonzero(special).tolist():
         text = texts[token_id]
         if _INSIDE.fullmatch(text):
@@ -139,7 +142,7 @@ def _string_lengths(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray, list[in
             if not found[2]:
                 closing[token_id] = length + 1
             elif length <= LONGEST_BEFORE_QUOTE:
-                quoted.append(token_id)
+                quoted[token_id] = b'"' + found[2]
     return inside, closing, quoted
 
 
