@@ -9,7 +9,7 @@ import numpy as np
 
 def describe(values: Mapping[str, Any]) -> str:
     """Returns a machine or versions in one line."""
-    return ", ".join(f"{key} {value}" for key, value in values.items())
+    return ", ".join(f"{key} {'none' if v is None else v}" for key, v in values.items())
 
 
 class Memory:

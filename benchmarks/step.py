@@ -171,10 +171,12 @@ class Answer:
         for plane in jax.profiler.ProfileData.from_file(str(profile)).planes:
             for line in plane.lines:
                 for event in line.events:
-                    if "hlo_op" not in dict(event.stats) or "while" in event.name:
+                    is_outer = event.name.startswith(("while", "cond"))
+                    if is_outer or "hlo_op" not in dict(event.stats):
                         continue
-                    target = self._decoder.targets.get(event.name, XLA)
-                    found[target] += event.duration_ns / 1e9 / CALLS / STEPS
+                    target = self._decoder.targets.get(event.name)
+                    name = target if target in HEADINGS else XLA
+                    found[name] += event.duration_ns / 1e9 / CALLS / STEPS
         return found
 
 
@@ -198,12 +200,11 @@ def report(sampler: Sampler, steps: Mapping[int, Step], speed: float) -> str:
     for context, step in steps.items():
         numbers = (step.whole, step.watched, *step.parts.values(), step.between_calls)
         cells = " | ".join(f"{1e3 * seconds:.2f}" for seconds in numbers)
+        num_bytes = cache_bytes(sampler, context)
+        readings_s = 0.0, num_bytes / speed, num_bytes / weight_speed(sampler, step)
         shares = " | ".join(
             f"{least:.0%} to {largest:.0%}"
-            for least, largest in (
-                step.others(0.0),
-                step.others(cache_bytes(sampler, context) / speed),
-            )
+            for least, largest in map(step.others, readings_s)
         )
         rows.append(f"| {context:,} | {cells} | {shares} |")
     return "\n".join(
@@ -218,13 +219,14 @@ def report(sampler: Sampler, steps: Mapping[int, Step], speed: float) -> str:
             "",
             "| context | whole step | the same, watched "
             f"| {' | '.join(HEADINGS.values())} | between calls "
-            "| beside reading weights | beside reading weights, keys and values |",
-            "|---" * (len(HEADINGS) + 6) + "|",
+            "| beside reading weights | and keys and values, as fast as memory "
+            "| and these, as fast as weights |",
+            "|---" * (len(HEADINGS) + 7) + "|",
             *rows,
             "",
             "All parts are measured in place, by XLA's profiler. It takes time, most of it "
             "where threads share work; the shares in the last columns are without it and with "
-            "it. Reading keys and values: their bytes at the speed below. XLA's own: "
+            "it. Reading keys and values: their bytes at the speeds below. XLA's own: "
             "embedding, rotations, gelu and gate, choosing the token. Between calls: "
             "XLA's executor and the host.",
             "",
@@ -242,15 +244,19 @@ def long_contexts(
     rows = []
     for context, step in steps.items():
         num_bytes = cache_bytes(sampler, context)
-        weights_s = sum(step.parts[name] for name in WEIGHTS)
         more_s = step.whole - steps[first].whole
         more_bytes = num_bytes - cache_bytes(sampler, first)
-        expected_s = more_bytes / speed
-        ratio = f"{more_s / expected_s:.2f}" if more_bytes else ""
+        speeds = speed, weight_speed(sampler, step)
+        explained = " | ".join(
+            f"{1e3 * more_bytes / each:.2f} | {more_s * each / more_bytes:.2f}"
+            if more_bytes
+            else " | "
+            for each in speeds
+        )
         rows.append(
             f"| {context:,} | {1 / step.whole:.1f} | {1e3 * step.whole:.2f} "
-            f"| {num_bytes / 1e6:.1f} | {1e3 * expected_s:.2f} | {1e3 * more_s:.2f} "
-            f"| {ratio} | {weight_bytes(sampler) / weights_s / 1e9:.1f} "
+            f"| {num_bytes / 1e6:.1f} | {1e3 * more_s:.2f} | {explained} "
+            f"| {speeds[1] / 1e9:.1f} "
             f"| {num_bytes / step.parts[ATTENTION] / 1e9:.1f} |"
         )
     return [
@@ -261,14 +267,21 @@ def long_contexts(
         "values are "
         f"{np.dtype(sampler.model.cache_dtype(sampler.params)).name}; sliding layers keep "
         f"their window. A step reads {weight_bytes(sampler) / 1e6:.0f} MB of weights, the "
-        "head through its screen.",
+        "head through its screen. What the bytes of keys and values explain: their time, "
+        "read as fast as memory, and as fast as the weights of the same steps.",
         "",
         "| context | tokens/s | step, ms | keys and values read, MB "
-        f"| their bytes explain, over {first} | found | ratio "
+        f"| over {first}, ms | explained by memory's speed | ratio "
+        "| explained by that of weights | ratio "
         "| weights are read at, GB/s | keys and values at, GB/s |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "|---" * 11 + "|",
         *rows,
     ]
+
+
+def weight_speed(sampler: Sampler, step: Step) -> float:
+    """Returns the bytes of weights that a second of their products reads."""
+    return weight_bytes(sampler) / sum(step.parts[name] for name in WEIGHTS)
 
 
 def weight_bytes(sampler: Sampler) -> int:

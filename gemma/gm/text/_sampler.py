@@ -20,7 +20,6 @@ from gemma.gm.text._compilation import (
     default_cache_length,
     enable_compilation_cache,
 )
-from gemma.gm.text._decode import MAX_STEPS
 from gemma.gm.text._generation import (
     Generation,
     GrowingRow,
@@ -46,7 +45,7 @@ from gemma.gm.text._sampling import Sampling
 from gemma.gm.text._screen import head_screen
 from gemma.gm.text._seeds import Rng, row_seeds
 from gemma.gm.text._state import SamplerOutput, State
-from gemma.gm.text._stream import Questions, Runtime, Stream
+from gemma.gm.text._stream import STEPS_A_CALL, Questions, Runtime, Stream
 from gemma.gm.text._tokenizer import Tokenizer
 from gemma.gm.text.constraints import Constraint
 from gemma.gm.typing import DType, Params
@@ -98,7 +97,7 @@ class Sampler:
           ValueError: No tokenizer, or one that the model's embedding is too small for.
         """
         check_count("cache_length", cache_length, at_least=1)
-        check_count("rewind_length", rewind_length, at_least=2 * MAX_STEPS)
+        check_count("rewind_length", rewind_length, at_least=2 * STEPS_A_CALL)
         enable_compilation_cache()
         self.model = model
         self.params = params

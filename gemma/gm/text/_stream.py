@@ -23,8 +23,9 @@ from gemma.gm.text._prompts import EncodedPrompt
 from gemma.gm.text._state import State
 from gemma.gm.typing import Cache, Params
 
-# Steps between two looks of the host where it need not look: some hundredths of a second.
-_STEPS_A_LOOK = 4
+# Steps of a call that asks for nothing: some hundredths of a second. Where an answer ends, twice
+# as many may have been for nothing.
+STEPS_A_CALL = 4
 
 _logprobs_of = jax.jit(logprobs_of, static_argnames="num_top")
 
@@ -156,7 +157,7 @@ class Stream(Iterator[Piece]):
             step = made
             if room > 0:
                 one_by_one = made.logits is not None
-                num_steps = min(room, 1 if one_by_one else _STEPS_A_LOOK)
+                num_steps = min(room, 1 if one_by_one else STEPS_A_CALL)
                 made = self._go_on(made, num_steps)
                 room -= num_steps
             for tokens in np.asarray(step.tokens)[: int(step.num_steps)]:
