@@ -171,8 +171,6 @@ class Stream(Iterator[Piece]):
         with Exchange(len(self._asked.rows)) as exchange:
             exchange.say(self._allowed(), self._active)
             made, num_left = self._begin(exchange=exchange.key), 1
-            # Small programs JAX runs within the call: the host would come too late.
-            most = 1 if _is_over(made) else MAX_STEPS
             while True:
                 tokens = exchange.take() if num_left > 0 else None
                 if tokens is not None:
@@ -180,7 +178,7 @@ class Stream(Iterator[Piece]):
                     yield _Step(tokens, None)
                     exchange.say(self._allowed(), self._active)
                 elif num_left == 0 or _is_over(made):  # the host may have been late
-                    num_left = min(self._room, most)
+                    num_left = min(self._room, MAX_STEPS)
                     made = self._go_on(made, num_left, exchange=exchange.key)
 
     def _single_steps(self) -> Generator["_Step", None, None]:

@@ -19,8 +19,8 @@ needs_kernels = pytest.mark.skipif(
 )
 
 
-@functools.partial(jax.jit, static_argnames="rows")
-def talk(key, rows: int = ROWS):
+@functools.partial(jax.jit, static_argnames=("rows", "width"))
+def talk(key, rows: int = ROWS, width: int = 64):
     """Hands over, at each step, the sums of the words that it hears."""
 
     def more(state):
@@ -29,8 +29,7 @@ def talk(key, rows: int = ROWS):
 
     def step(state):
         num_steps, tokens, active = state
-        # With less to compute, JAX would run the program within the call.
-        x = jnp.ones([rows, 64]) * tokens[:, None].astype(jnp.float32) @ jnp.eye(64)
+        x = tokens[:, None].astype(jnp.float32) * jnp.ones(width) @ jnp.eye(width)
         reply = kernels.await_reply(x, jnp.asarray(MAY_COME[:rows]), active, key)
         tokens = reply.allowed.sum(1).astype(jnp.int32)
         tokens = kernels.hand_over(tokens, reply.came, key)
@@ -78,16 +77,18 @@ def test_each_hears_the_other_step_by_step():
 
 
 @needs_kernels
-def test_a_program_that_hears_nothing_ends():
+@pytest.mark.parametrize("width", [1, 64], ids=["within the call", "beside it"])
+def test_a_program_that_hears_nothing_ends(width):
+    """JAX runs small programs within the call."""
     with kernels.Exchange(ROWS) as exchange:
         exchange.say(words(1), ALL)
-        num_steps, _, _ = talk(exchange.key)
+        num_steps, _, _ = talk(exchange.key, width=width)
         assert num_steps == 1
         assert take(exchange) == [WORDS] * ROWS
         assert exchange.take() is None
         # What is said later, the next program hears.
         exchange.say(words(2), ALL)
-        assert talk(exchange.key)[0] == 1
+        assert talk(exchange.key, width=width)[0] == 1
         assert take(exchange) == [2 * WORDS] * ROWS
 
 
