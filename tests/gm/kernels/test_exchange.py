@@ -29,7 +29,8 @@ def talk(key, rows: int = ROWS, width: int = 64):
 
     def step(state):
         num_steps, tokens, active = state
-        x = tokens[:, None].astype(jnp.float32) * jnp.ones(width) @ jnp.eye(width)
+        x = tokens[:, None].astype(jnp.float32) * jnp.ones([rows, width])
+        x @= jnp.eye(width)
         reply = kernels.await_reply(x, jnp.asarray(MAY_COME[:rows]), active, key)
         tokens = reply.allowed.sum(1).astype(jnp.int32)
         tokens = kernels.hand_over(tokens, reply.came, key)
