@@ -1,9 +1,9 @@
 """Tools that a server offers over the Model Context Protocol."""
 
 import json
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -64,7 +64,15 @@ class McpTools:
         server = mcp.StdioServerParameters(
             command=program, args=args, env=dict(env or {})
         )
-        make_client = partial(mcp.Client, server, read_timeout_seconds=timeout_s)
+
+        def make_client() -> "mcp.Client":
+            from mcp.client.stdio import stdio_client
+
+            # Left alone, it writes where sys.stderr went when mcp was imported: that may
+            # be closed by now.
+            streams = stdio_client(server, errlog=sys.__stderr__)  # pyright: ignore
+            return mcp.Client(streams, read_timeout_seconds=timeout_s)
+
         return cls(make_client, " ".join(command))
 
     @classmethod

@@ -1,5 +1,6 @@
 import importlib.util
 import socket
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -122,6 +123,26 @@ def test_tools_are_there_while_the_server_is_open():
     assert call_tool(add, ToolCall("add", {"a": 1})).is_error
     with closed as tools:
         assert call_tool(tools, ToolCall("add", {"a": 1})).text == "2"
+
+
+IMPORTED_ELSEWHERE = """
+import sys, tempfile
+stderr, sys.stderr = sys.stderr, tempfile.TemporaryFile("w+")
+import mcp
+sys.stderr.close()
+sys.stderr = stderr
+from gemma.gm.tools import McpTools
+with McpTools.from_command([sys.executable, sys.argv[1]]) as tools:
+    print(len(list(tools)))
+"""
+
+
+@needs_mcp
+def test_where_stderr_went_at_import_does_not_matter(tools):
+    """As in a test whose output was captured: the file is closed when it ends."""
+    command = [sys.executable, "-c", IMPORTED_ELSEWHERE, str(SERVER)]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert int(printed.stdout) == len(list(tools))
 
 
 @needs_mcp
