@@ -1,4 +1,4 @@
-"""Arithmetic that XLA does badly on a CPU, in C++, each with a plain reference."""
+"""What XLA does badly on a CPU, in C++, each with a plain reference."""
 
 from typing import TYPE_CHECKING
 
