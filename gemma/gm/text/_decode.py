@@ -116,11 +116,12 @@ def decode_step(
         )
 
     def choose_none() -> tuple[Array, Array | None]:
-        return jax.tree.map(lambda out: jnp.zeros_like(out), jax.eval_shape(choose))
+        logits = jax.eval_shape(choose)[1] if with_logits else None
+        return tokens, jax.tree.map(jnp.zeros_like, logits)
 
     positions = found.cache["end"]
     chosen, logits = jax.lax.cond(reply.came, choose, choose_none)
-    last = hand_over(jnp.where(reply.came, chosen, tokens), reply.came, exchange)
+    last = hand_over(chosen, reply.came, exchange)
     if history is not None:
         history = record(history, last, reply.active & reply.came)
     end = jnp.where(reply.came, positions, cache["end"])

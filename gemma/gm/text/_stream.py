@@ -307,8 +307,10 @@ def _padded(stop_ids: Iterable[int]) -> np.ndarray:
 
 def _is_over(made: Decoded) -> bool:
     """Returns whether a call has ended; raises what it ended with."""
-    is_over = made.num_steps.is_ready()  # pyright: ignore
-    return is_over and jax.block_until_ready(made.num_steps) is not None
+    if not made.num_steps.is_ready():  # pyright: ignore
+        return False
+    jax.block_until_ready(made.num_steps)
+    return True
 
 
 def _is_lost(cache: Cache) -> bool:

@@ -128,8 +128,8 @@ def _string_lengths(
 ) -> tuple[np.ndarray, np.ndarray, dict[int, bytes]]:
     """Returns the lengths of `inside` and of `closing` tokens, 0 for the others.
 
-    Also returns the `quoted` tokens, with what they have from the quote on. Lengths are in characters, the quote included;
-    escapes count double.
+    Also returns the `quoted` tokens, with what they have from the quote on. Lengths are in
+    characters, the quote included; escapes count double.
     """
     inside, special = _plain_lengths(texts)
     closing, quoted = np.zeros(len(texts), np.int64), {}
