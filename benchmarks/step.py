@@ -153,6 +153,15 @@ class Answer:
         watched = sorted(self._watched, key=lambda found: found[0])
         return Step(statistics.median(self._whole), *watched[len(watched) // 2])
 
+    def more_than(self, other: "Answer") -> float:
+        """Returns the seconds that a step takes more than one of `other`.
+
+        The median of the differences within a round: the machine's speed changes from
+        minute to minute by more than some contexts cost.
+        """
+        pairs = zip(self._whole, other._whole, strict=True)
+        return statistics.median(mine - others for mine, others in pairs)
+
     def _step_seconds(self) -> float:
         """Takes `CALLS` times `STEPS` steps; returns the seconds of one."""
         # Each time from the same place: no measure makes the context of the next longer.
@@ -189,15 +198,15 @@ def main() -> None:
         for answer in answers.values():
             answer.measure()
             speeds.append(memory.read_bandwidth(tries=3))
-    steps = {context: answer.step for context, answer in answers.items()}
-    text = report(decoder.sampler, steps, statistics.median(speeds))
+    text = report(decoder.sampler, answers, statistics.median(speeds))
     (HERE / "STEP.md").write_text(text)
     print(text)
 
 
-def report(sampler: Sampler, steps: Mapping[int, Step], speed: float) -> str:
+def report(sampler: Sampler, answers: Mapping[int, Answer], speed: float) -> str:
     rows = []
-    for context, step in steps.items():
+    for context, answer in answers.items():
+        step = answer.step
         numbers = (step.whole, step.watched, *step.parts.values(), step.between_calls)
         cells = " | ".join(f"{1e3 * seconds:.2f}" for seconds in numbers)
         num_bytes = cache_bytes(sampler, context)
@@ -230,21 +239,21 @@ def report(sampler: Sampler, steps: Mapping[int, Step], speed: float) -> str:
             "embedding, rotations, gelu and gate, choosing the token. Between calls: "
             "XLA's executor and the host.",
             "",
-            *long_contexts(sampler, steps, speed),
+            *long_contexts(sampler, answers, speed),
             "",
         ]
     )
 
 
 def long_contexts(
-    sampler: Sampler, steps: Mapping[int, Step], speed: float
+    sampler: Sampler, answers: Mapping[int, Answer], speed: float
 ) -> list[str]:
     """Says whether longer contexts cost more than reading their cache at this speed."""
     first = CONTEXTS[0]
     rows = []
-    for context, step in steps.items():
-        num_bytes = cache_bytes(sampler, context)
-        more_s = step.whole - steps[first].whole
+    for context, answer in answers.items():
+        step, num_bytes = answer.step, cache_bytes(sampler, context)
+        more_s = answer.more_than(answers[first])
         more_bytes = num_bytes - cache_bytes(sampler, first)
         speeds = speed, weight_speed(sampler, step)
         explained = " | ".join(
@@ -267,8 +276,9 @@ def long_contexts(
         "values are "
         f"{np.dtype(sampler.model.cache_dtype(sampler.params)).name}; sliding layers keep "
         f"their window. A step reads {weight_bytes(sampler) / 1e6:.0f} MB of weights, the "
-        "head through its screen. What the bytes of keys and values explain: their time, "
-        "read as fast as memory, and as fast as the weights of the same steps.",
+        f"head through its screen. Over {first}: the median of the differences within a "
+        "round. What the bytes of keys and values explain: their time, read as fast as "
+        "memory, and as fast as the weights of the same steps.",
         "",
         "| context | tokens/s | step, ms | keys and values read, MB "
         f"| over {first}, ms | explained by memory's speed | ratio "
