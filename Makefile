@@ -85,11 +85,13 @@ $(VENV)/ready: pyproject.toml $(KERNELS)
 	$(BIN)/python -m pip install --quiet --editable '.[demo,hub,constrained,mcp,orbax,docs,dev]'
 	touch $@
 
-$(PARITY)/ready: pyproject.toml $(KERNELS)
+# The kernels lie beside the source: they are not built twice.
+$(PARITY)/ready: pyproject.toml $(VENV)/ready
 	$(PYTHON) -m venv $(PARITY)
 	$(PARITY)/bin/python -m pip install --quiet --upgrade pip
 	$(PARITY)/bin/python -m pip install --quiet $(PEERS)
-	$(PARITY)/bin/python -m pip install --quiet --editable '.[demo,hub,constrained,mcp,orbax,dev]'
+	$(PARITY)/bin/python -m pip install --quiet --config-settings=wheel.cmake=false \
+	  --editable '.[demo,hub,constrained,mcp,orbax,dev]'
 	touch $@
 
 # What users install: developers' tools bring libraries that JAX imports where it finds them.

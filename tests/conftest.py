@@ -267,6 +267,14 @@ def embedded_path() -> Path:
 
 
 @pytest.fixture(scope="session")
+def llama_python() -> str:
+    """The Python of an environment with llama-cpp-python."""
+    if "GEMMA_LLAMA_PYTHON" not in os.environ:
+        pytest.skip("GEMMA_LLAMA_PYTHON names no Python with llama-cpp-python")
+    return os.environ["GEMMA_LLAMA_PYTHON"]
+
+
+@pytest.fixture(scope="session")
 def embedded_tokenizer(embedded_path) -> gm.text.Tokenizer:
     return gm.text.Tokenizer.from_path(embedded_path)
 

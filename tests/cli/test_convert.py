@@ -528,11 +528,8 @@ def test_half_a_conversion_is_nothing_that_loads(
             open_checkpoint(path).check()
 
 
-def ask_llama(path, prompt, num_tokens):
+def ask_llama(python, path, prompt, num_tokens):
     """Returns the greedy answer of llama.cpp."""
-    python = os.environ.get("GEMMA_LLAMA_PYTHON")
-    if python is None:
-        pytest.skip("GEMMA_LLAMA_PYTHON names no Python with llama-cpp-python")
     code = (
         "import sys; from llama_cpp import Llama\n"
         "llama = Llama(sys.argv[1], n_ctx=64, n_threads=2, verbose=False)\n"
@@ -548,10 +545,12 @@ def ask_llama(path, prompt, num_tokens):
 @pytest.mark.slow
 @pytest.mark.embedded
 @pytest.mark.parametrize("dtype", ["float16", "q8_0"])
-def test_llama_cpp_answers_as_we_do(gemma, converted, embedded_path, dtype):
+def test_llama_cpp_answers_as_we_do(
+    gemma, converted, embedded_path, llama_python, dtype
+):
     path, _ = converted("made.gguf", "--dtype", dtype, model=embedded_path)
     prompt = "2, 4, 6, 8,"
-    theirs = ask_llama(path, prompt, 12)
+    theirs = ask_llama(llama_python, path, prompt, 12)
     ours = gemma("generate", "-m", path, prompt, "-n", 12)
     assert ours.stdout.removesuffix("\n") == theirs
 

@@ -1,7 +1,6 @@
 """Models written as GGUF files."""
 
 import dataclasses
-import os
 import subprocess
 
 import gguf
@@ -392,11 +391,8 @@ print(*(token for token, _ in zip(made, range(int(sys.argv[3])))))
 """
 
 
-def ask_llama(path, prompt, num_tokens):
+def ask_llama(python, path, prompt, num_tokens):
     """Returns the ids of a prompt and of its greedy answer in llama.cpp."""
-    python = os.environ.get("GEMMA_LLAMA_PYTHON")
-    if python is None:
-        pytest.skip("GEMMA_LLAMA_PYTHON names no Python with llama-cpp-python")
     command = [python, "-c", _LLAMA, str(path), prompt, str(num_tokens)]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     asked, answered = output.splitlines()
@@ -405,9 +401,11 @@ def ask_llama(path, prompt, num_tokens):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("type_", TYPES)
-def test_llama_cpp_answers_the_same(model, weights, save, tiny_tokenizer, type_):
+def test_llama_cpp_answers_the_same(
+    model, weights, save, tiny_tokenizer, llama_python, type_
+):
     path, prompt = save(model, weights, type=type_), "the quick  brown\nfox"
-    asked, answered = ask_llama(path, prompt, 8)
+    asked, answered = ask_llama(llama_python, path, prompt, 8)
     assert asked == tiny_tokenizer.encode(prompt, add_bos=True)
     sampler = gm.text.Sampler.from_pretrained(path, dtype="float32", cache_length=48)
     found = list(sampler.generate(prompt, max_new_tokens=8).token_ids)
