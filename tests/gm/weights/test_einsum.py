@@ -1,5 +1,6 @@
 """The product of activations and weights."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -52,7 +53,26 @@ def test_wide_result_of_narrow_operands_is_not_rounded():
     assert found.item() == 257.0
 
 
-def test_take_returns_rows():
-    w = some((7, 5))
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+def test_take_returns_rows(dtype):
+    w = some((7, 5)).astype(dtype)
     ids = jnp.array([[6, 0], [3, 3]])
     assert_close(take(w, ids), np.asarray(w)[np.asarray(ids)], law="identical")
+    # Each row as often as it was taken.
+    counted = jax.grad(lambda w: take(w, ids).sum())(w)
+    np.testing.assert_array_equal(counted[:, 0], [1, 0, 0, 2, 0, 0, 1])
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+def test_a_loop_takes_rows_where_they_lie(dtype):
+    """XLA would move the conversion of the whole table out of the loop."""
+    table = jax.ShapeDtypeStruct((4096, 64), dtype)
+
+    def sum_of_rows(w, num_steps):
+        def add(i, total):
+            return total + take(w, i + jnp.arange(2)).astype(jnp.float32)
+
+        return jax.lax.fori_loop(0, num_steps, add, jnp.zeros((2, 64)))
+
+    compiled = jax.jit(sum_of_rows).lower(table, 8).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < 4096
