@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import itertools
 import math
-import mmap
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -21,6 +20,7 @@ from gemma.gm.ckpts._gguf_blocks import (
     repack_into,
 )
 from gemma.gm.ckpts._gguf_header import GgufTensor, Header, read_header
+from gemma.gm.ckpts._mapped_file import MappedFile
 from gemma.gm.kernels import (
     TILE,
     PackedKind,
@@ -56,14 +56,11 @@ class GgufFile:
 
     def __init__(self, path: Path):
         self.path = Path(path)
-        with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                raise CheckpointError(f"{path} is empty.")
-            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        header = read_header(self._bytes, self.path)
+        self._file = MappedFile(self.path)
+        header = read_header(self._file.data, self.path)
         self.metadata = header.metadata
         self.tensors = self._locate(header)
-        _give_back(self._bytes, 0, header.num_bytes)
+        self._file.give_back(0, header.num_bytes)
         self._ahead: dict[str, Future[np.ndarray]] = {}
 
     @property
@@ -85,8 +82,7 @@ class GgufFile:
         """Returns the bytes of a tensor as they lie in the file, without a copy."""
         tensor = self.tensors[name]
         count = math.prod(tensor.packed_shape)
-        flat = np.frombuffer(self._bytes, np.uint8, count, tensor.offset)
-        return flat.reshape(tensor.packed_shape)
+        return self._file.view(tensor.offset, count).reshape(tensor.packed_shape)
 
     def read(self, name: str, dtype: DType) -> np.ndarray:
         """Returns the values of a tensor, dequantized as the `gguf` package does."""
@@ -172,7 +168,7 @@ class GgufFile:
             rows = range(begin, min(begin + step, num_rows))
             work(rows)
             place = tensor.offset + begin * row_bytes
-            _give_back(self._bytes, place, len(rows) * row_bytes)
+            self._file.give_back(place, len(rows) * row_bytes)
 
         begins = range(0, num_rows, step)
         if num_threads == 1 or len(begins) == 1:
@@ -202,10 +198,10 @@ class GgufFile:
         for name, tensor in header.tensors.items():
             moved = dataclasses.replace(tensor, offset=begin + tensor.offset)
             end = moved.offset + math.prod(moved.packed_shape)
-            if end > len(self._bytes):
+            if end > len(self._file):
                 raise CheckpointError(
                     f"{self.path} is truncated: tensor {name!r} ends at byte {end:,} "
-                    f"but the file has {len(self._bytes):,}. Download it again."
+                    f"but the file has {len(self._file):,}. Download it again."
                 )
             tensors[name] = moved
         self._check_apart(tensors)
@@ -219,16 +215,6 @@ class GgufFile:
                 raise CheckpointError(
                     f"{self.path} is damaged: tensors {name!r} and {other!r} overlap."
                 )
-
-
-def _give_back(data: mmap.mmap, begin: int, num_bytes: int) -> None:
-    """Unmaps the pages of some bytes, which would else count as memory of the process.
-
-    They are mapped again if they are read again, by other threads at the edges.
-    """
-    if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
-        begin_page = begin - begin % mmap.PAGESIZE
-        data.madvise(mmap.MADV_DONTNEED, begin_page, begin + num_bytes - begin_page)
 
 
 def find_gguf(path: Path) -> Path | None:

@@ -5,19 +5,27 @@ Reference: https://huggingface.co/docs/safetensors. Sharded checkpoints have an 
 """
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import ml_dtypes
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from gemma.gm.ckpts._errors import CheckpointError
 from gemma.gm.ckpts._json import write_json
 from gemma.gm.ckpts._lazy_array import LazyArray
 from gemma.gm.ckpts._quantization_config import PackedTensor
+from gemma.gm.ckpts._safetensors_file import (
+    BYTES,
+    FLOATS,
+    IS_PICKLE,
+    NAMES,
+    NARROW,
+    SafetensorsFile,
+    StoredTensor,
+)
 from gemma.gm.ckpts._unfinished import make_public
 from gemma.gm.kernels import (
     TILE,
@@ -30,16 +38,7 @@ from gemma.gm.weights import quantized_struct
 
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
-# As the files call them.
-_NARROW = {"F16": np.dtype(np.float16), "BF16": np.dtype(ml_dtypes.bfloat16)}
-_FLOATS = {**_NARROW, "F32": np.dtype(np.float32), "F64": np.dtype(np.float64)}
-_NAMES = {dtype: name for name, dtype in _FLOATS.items()} | {np.dtype(np.uint8): "U8"}
-
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-_IS_PICKLE = (
-    "is a pickle, which can run code when it is opened and is not read: take the "
-    "model's .safetensors files, or convert it to safetensors where that is safe."
-)
 
 
 class SafetensorsFolder:
@@ -60,31 +59,29 @@ class SafetensorsFolder:
           CheckpointError: A file is damaged or missing, or a packed tensor is.
         """
         self.folder = Path(folder)
-        self._files = {path: _open(path) for path in _find_files(self.folder)}
-        self._home = {n: p for p, file in self._files.items() for n in file.keys()}  # noqa: SIM118
+        self._files = [SafetensorsFile(path) for path in _find_files(self.folder)]
+        self._home = {name: file for file in self._files for name in file.tensors}
         self._packed = packed
-        _check_index(self.folder / _INDEX, self._home)
+        self._check_index()
         self._check_packed()
 
     @property
     def files(self) -> list[Path]:
         """The shards."""
-        return list(self._files)
+        return [file.path for file in self._files]
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of each tensor; of a packed one, that of what it stands for."""
-        stored = {name: tuple(self._slice(name).get_shape()) for name in self._home}
-        return stored | {name: tensor.shape for name, tensor in self._packed.items()}
+        return {name: self._shape(name) for name in self._home}
 
     def file_of(self, name: str) -> Path:
         """Returns the shard that holds a tensor."""
-        return self._home[name]
+        return self._home[name].path
 
     def dtype_of(self, name: str) -> np.dtype:
         """Returns float16 or bfloat16 for a tensor of such numbers, else float32."""
-        stored = self._files[self._home[name]].get_slice(name).get_dtype()
-        return _NARROW.get(stored, np.dtype(np.float32))
+        return NARROW.get(self._stored(name).dtype, np.dtype(np.float32))
 
     def packed_kind(self, name: str) -> PackedKind | None:
         """Returns how a tensor is packed; None for plain numbers."""
@@ -92,46 +89,63 @@ class SafetensorsFolder:
 
     def read_packed(self, name: str) -> np.ndarray:
         """Returns the bytes of a packed tensor, as they were saved."""
-        return self._files[self._home[name]].get_tensor(name)
+        out = empty_aligned(self._stored(name).shape, np.uint8)
+        self._home[name].read_into(name, out, 0)
+        return out
 
     def read(self, name: str, dtype: DType) -> np.ndarray:
         """Returns one tensor, converted to `dtype`."""
-        if name not in self._packed:
-            self._require_floats(name)
-            file = self._files[self._home[name]]
-            return file.get_tensor(name).astype(dtype, copy=False)
-        out = empty_aligned(self._packed[name].shape, dtype)
+        out = empty_aligned(self._shape(name), dtype)
 
         def fill(begin: int, end: int) -> None:
-            out[begin:end] = self.read_rows(name, begin, end)
+            if name in self._packed:
+                out[begin:end] = self.read_rows(name, begin, end)
+            else:
+                self._read_floats(name, out[begin:end], begin)
 
-        in_slices(len(out), out.shape[1], fill)
+        in_slices(len(out), math.prod(out.shape[1:]), fill)
         return out
 
     def read_rows(self, name: str, begin: int, end: int) -> np.ndarray:
         """Returns some rows of a matrix, in the dtype of the file or in float32."""
         if name not in self._packed:
-            self._require_floats(name)
-            return self._slice(name)[begin:end]
+            shape = (end - begin, *self._shape(name)[1:])
+            rows = np.empty(shape, FLOATS.get(self._stored(name).dtype))
+            self._read_floats(name, rows, begin)
+            return rows
         tensor = self._packed[name]
         first, last = begin // TILE, -(-end // TILE)
+        bytes_ = np.empty((last - first, *tensor.stored_shape[1:]), np.uint8)
+        self._home[name].read_into(name, bytes_, first)
         shape = (last - first) * TILE, tensor.shape[1]
-        tiles = quantized_struct(tensor.kind, shape, 1).filled(
-            self._slice(name)[first:last]
-        )
-        rows = slice(begin - first * TILE, end - first * TILE)
-        return np.asarray(tiles.dequantize())[rows]
+        tiles = quantized_struct(tensor.kind, shape, 1).filled(bytes_)
+        return np.asarray(tiles.dequantize())[begin - first * TILE : end - first * TILE]
 
-    def _slice(self, name: str):
-        return self._files[self._home[name]].get_slice(name)
+    def _stored(self, name: str) -> StoredTensor:
+        return self._home[name].tensors[name]
 
-    def _require_floats(self, name: str) -> None:
+    def _shape(self, name: str) -> tuple[int, ...]:
+        packed = self._packed.get(name)
+        return self._stored(name).shape if packed is None else packed.shape
+
+    def _read_floats(self, name: str, out: np.ndarray, begin: int) -> None:
         """Refuses numbers that are not weights as they are: scales would be missing."""
-        if (found := self._slice(name).get_dtype()) not in _FLOATS:
+        if (found := self._stored(name).dtype) not in FLOATS:
             raise CheckpointError(
-                f"Tensor {name!r} in {self._home[name]} is of {found}; floats of 16, 32 "
-                "or 64 bits can be read."
+                f"Tensor {name!r} in {self.file_of(name)} is of {found}; floats of 16, "
+                "32 or 64 bits can be read."
             )
+        self._home[name].read_into(name, out, begin)
+
+    def _check_index(self) -> None:
+        path = self.folder / _INDEX
+        if not path.exists():
+            return
+        for name, file in _read_index(path).items():
+            if name not in self._home:
+                raise CheckpointError(
+                    f"{path} says that {file} holds tensor {name!r}, but it does not."
+                )
 
     def _check_packed(self) -> None:
         """Refuses a folder that lacks what its config.json says is packed."""
@@ -141,12 +155,11 @@ class SafetensorsFolder:
                     f"{self.folder} lacks tensor {name!r}, which its config.json "
                     "says is there."
                 )
-            found, shape = self._slice(name), tensor.stored_shape
-            if (found.get_dtype(), tuple(found.get_shape())) != ("U8", shape):
+            found, shape = self._stored(name), tensor.stored_shape
+            if (found.dtype, found.shape) != (BYTES, shape):
                 raise CheckpointError(
-                    f"Tensor {name!r} in {self._home[name]} is "
-                    f"{found.get_dtype()} {tuple(found.get_shape())}; the "
-                    f"config.json asks for U8 {shape}."
+                    f"Tensor {name!r} in {self.file_of(name)} is {found.dtype} "
+                    f"{found.shape}; the config.json asks for {BYTES} {shape}."
                 )
 
 
@@ -164,7 +177,7 @@ def _find_files(folder: Path) -> list[Path]:
     files = [path for path in sorted(folder.glob("*.safetensors")) if path.is_file()]
     if not files:
         pickles = [p.name for kind in _PICKLES for p in sorted(folder.glob(kind))]
-        why = f" {pickles[0]} {_IS_PICKLE}" if pickles else ""
+        why = f" {pickles[0]} {IS_PICKLE}" if pickles else ""
         raise CheckpointError(f"{folder} holds no .safetensors file.{why}")
     return files
 
@@ -180,38 +193,6 @@ def _read_index(path: Path) -> Mapping[str, str]:
     if strays:
         raise CheckpointError(f"{path} names {strays[0]}, which is outside its folder.")
     return weight_map
-
-
-def _check_index(path: Path, home: Mapping[str, Path]) -> None:
-    if not path.exists():
-        return
-    for name, file in _read_index(path).items():
-        if name not in home:
-            raise CheckpointError(
-                f"{path} says that {file} holds tensor {name!r}, but it does not."
-            )
-
-
-def _open(path: Path):
-    try:
-        return safe_open(path, framework="np")
-    except SafetensorError as error:
-        if _is_pickle(path):
-            raise CheckpointError(f"{path} {_IS_PICKLE}") from None
-        raise CheckpointError(
-            f"{path} is truncated or not a safetensors file: {error}"
-        ) from None
-
-
-def _is_pickle(path: Path) -> bool:
-    """Whether a file that is no safetensors file begins as pickles do, zipped or not."""
-    with open(path, "rb") as file:
-        begin = file.read(8)
-    # The length of a header may begin with the same two bytes, but no pickle begins
-    # with the length of a header that the file has room for.
-    is_bare = begin[:1] == b"\x80" and begin[1:2] <= b"\x05"
-    is_length = int.from_bytes(begin, "little") <= path.stat().st_size
-    return begin.startswith(b"PK\x03\x04") or (is_bare and not is_length)
 
 
 def write_safetensors(
@@ -271,14 +252,14 @@ def _header(tensors: Mapping[str, LazyArray]) -> dict[str, Any]:
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     begin = 0
     for name, tensor in tensors.items():
-        if tensor.dtype not in _NAMES:
+        if tensor.dtype not in NAMES:
             raise ValueError(
                 f"Weights of {tensor.dtype} cannot be written to a safetensors file: "
                 "choose float16, bfloat16, float32 or float64."
             )
         end = begin + tensor.nbytes
         header[name] = {
-            "dtype": _NAMES[tensor.dtype],
+            "dtype": NAMES[tensor.dtype],
             "shape": tensor.shape,
             "data_offsets": (begin, end),
         }

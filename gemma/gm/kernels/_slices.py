@@ -31,8 +31,12 @@ def in_slices(
     def one(begin: int) -> None:
         work(begin, min(begin + step, num_rows))
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(one, range(0, num_rows, step)))
+    begins = range(0, num_rows, step)
+    if len(begins) == 1:
+        one(0)
+    else:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(one, begins))
 
 
 def pack_in_slices(

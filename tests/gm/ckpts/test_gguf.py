@@ -1,13 +1,13 @@
 """The GGUF reader against the reader of the `gguf` package, and against damage."""
 
 import struct
-from pathlib import Path
 
 import gguf
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from resident import file_backed_bytes, on_linux
 
 from gemma.gm.ckpts import CheckpointError, GgufFile, Strings, read_gguf_metadata
 
@@ -97,7 +97,7 @@ def test_long_tensor_is_read_in_slices(tmp_path):
     np.testing.assert_array_equal(file.read("w", np.float32), values)
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
+@on_linux
 @pytest.mark.parametrize("is_packed", [False, True])
 def test_no_pages_stay_in_memory(is_packed, tmp_path):
     """Those of the file count as memory of the process until they are given back."""
@@ -113,11 +113,6 @@ def test_no_pages_stay_in_memory(is_packed, tmp_path):
         file.read("w", np.float16)
     assert file_backed_bytes() - before < 4_000_000 < blocks.nbytes
     np.testing.assert_array_equal(file.packed("w"), blocks)
-
-
-def file_backed_bytes() -> int:
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("RssFile:")[1].split()[0]) * 1024
 
 
 def test_several_tensors_and_an_alignment(tmp_path):
