@@ -43,7 +43,7 @@ struct Activations;
 struct ScreenInput {
   const Activations* x;
   const int32_t* starts;   // [groups, rows]: -8 times the sum of the group
-  const float* offsets;    // [groups, rows]: the sum of offset times value
+  const float* offsets;    // [groups, rows]: minus the sum of offset times x
   const float* variances;  // [groups, rows]: |x_group|^2 t^2 / 12
   const uint32_t* allowed;  // [rows, words]
   int64_t words;

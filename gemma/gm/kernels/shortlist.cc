@@ -68,7 +68,7 @@ void DescribeGroups(const Activations& x, std::vector<float>& offsets,
         offset += Offset(g * kGroup + i) * static_cast<float>(values[i]);
         squares += values[i] * values[i];
       }
-      offsets[at] = offset;
+      offsets[at] = -offset * x.scales[at];
       variances[at] = kDeviations * kDeviations / 12 * x.scales[at] * x.scales[at] *
                       static_cast<float>(squares);
     }

@@ -96,19 +96,28 @@ inline void DotNarrowSteps(const Step* const (&q)[kTiles], const int8_t* xq,
   static_assert(kAtOnce > 0 && (kEnd - kBegin) % kAtOnce == 0);
 #pragma GCC unroll 8
   for (int first = kBegin; first < kEnd; first += kAtOnce) {
-    Pairs pairs[kRows][kTiles] = {};
-#pragma GCC unroll 1
-    for (int s = first; s < first + kAtOnce; ++s) {
+    Pairs pairs[kRows][kTiles];
+    const auto add_step = [&](int s, bool is_first) {
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
         const Integers four = LoadFour(xq + r * kGroup + 4 * s);
 #pragma GCC unroll 8
         for (int t = 0; t < kTiles; ++t) {
           pairs[r][t] = Each<Pairs>([&](size_t i) {
-            return pairs[r][t].part[i] + MultiplyPairs(q[t][s].part[i], four);
+            const Shorts products = MultiplyPairs(q[t][s].part[i], four);
+            return is_first ? products : pairs[r][t].part[i] + products;
           });
         }
       }
+    };
+    add_step(first, true);
+    // Of several rows the compiler would load more ahead than there are registers for.
+    if constexpr (kRows <= 2) {
+#pragma GCC unroll 8
+      for (int s = first + 1; s < first + kAtOnce; ++s) add_step(s, false);
+    } else {
+#pragma GCC unroll 1
+      for (int s = first + 1; s < first + kAtOnce; ++s) add_step(s, false);
     }
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
