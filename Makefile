@@ -1,4 +1,4 @@
-# make demo | test | check | tokenizers | parity | docs | bench | quality | sanitize | format
+# make demo | test | check | tokenizers | parity | llama | docs | bench | quality | sanitize | format
 PYTHON ?= python3
 VENV := .venv
 # How often the contestants of `make bench` take their turn.
@@ -18,7 +18,7 @@ LLAMA_CPP := llama-cpp-python==0.3.36
 # What the C++ library is made of.
 KERNELS := CMakeLists.txt $(wildcard gemma/gm/kernels/*.cc gemma/gm/kernels/*.h gemma/gm/kernels/*.inc)
 
-.PHONY: demo test check format-check lint types imports tokenizers parity docs bench quality sanitize format clean
+.PHONY: demo test check format-check lint types imports tokenizers parity llama docs bench quality sanitize format clean
 
 demo: $(VENV)/ready
 	$(BIN)/gemma generate "The capital of France is" --max-new-tokens 32
@@ -46,6 +46,10 @@ tokenizers: $(VENV)/ready
 
 parity: $(PARITY)/ready
 	$(PARITY)/bin/python -m pytest -m parity --numprocesses $(JOBS) --dist loadfile
+
+# That llama.cpp reads the GGUF files that are written here, and answers the same.
+llama: $(VENV)/ready $(LLAMA)/ready
+	GEMMA_LLAMA_PYTHON=$(CURDIR)/$(LLAMA)/bin/python $(BIN)/python -m pytest -k llama_cpp
 
 # What it says runs in `make test`. NO_MKDOCS_2_WARNING: of a version that is not used.
 docs: $(VENV)/ready

@@ -6,9 +6,13 @@ here only, never in users' programs.
 
 import dataclasses
 import functools
+import json
 import os
+import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import hypothesis
 import jax
@@ -266,12 +270,38 @@ def embedded_path() -> Path:
         pytest.skip(f"the embedded model is not installed: {error}")
 
 
+_ASK_LLAMA = """
+import json, sys
+from llama_cpp import Llama
+llama = Llama(sys.argv[1], n_ctx=64, n_threads=2, verbose=False)
+asked = llama.tokenize(sys.argv[2].encode(), add_bos=True)
+made = llama.generate(asked, temp=0.0, repeat_penalty=1.0)
+answered = [token for token, _ in zip(made, range(int(sys.argv[3])))]
+print(json.dumps([asked, answered, llama.detokenize(answered).decode()]))
+"""
+
+
+class LlamaAnswer(NamedTuple):
+    """The ids of a prompt and of its greedy answer in llama.cpp, and the answer."""
+
+    asked: list[int]
+    answered: list[int]
+    text: str
+
+
 @pytest.fixture(scope="session")
-def llama_python() -> str:
-    """The Python of an environment with llama-cpp-python."""
+def ask_llama() -> Callable[[Path, str, int], LlamaAnswer]:
+    """Asks llama.cpp, which lives in an environment of its own, about a GGUF file."""
     if "GEMMA_LLAMA_PYTHON" not in os.environ:
-        pytest.skip("GEMMA_LLAMA_PYTHON names no Python with llama-cpp-python")
-    return os.environ["GEMMA_LLAMA_PYTHON"]
+        pytest.skip("GEMMA_LLAMA_PYTHON names no Python: see `make llama`")
+
+    def ask(path: Path, prompt: str, num_tokens: int) -> LlamaAnswer:
+        command = [os.environ["GEMMA_LLAMA_PYTHON"], "-c", _ASK_LLAMA]
+        command += [str(path), prompt, str(num_tokens)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        return LlamaAnswer(*json.loads(done.stdout))
+
+    return ask
 
 
 @pytest.fixture(scope="session")

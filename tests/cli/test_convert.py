@@ -528,29 +528,15 @@ def test_half_a_conversion_is_nothing_that_loads(
             open_checkpoint(path).check()
 
 
-def ask_llama(python, path, prompt, num_tokens):
-    """Returns the greedy answer of llama.cpp."""
-    code = (
-        "import sys; from llama_cpp import Llama\n"
-        "llama = Llama(sys.argv[1], n_ctx=64, n_threads=2, verbose=False)\n"
-        "made = llama.create_completion(sys.argv[2], max_tokens=int(sys.argv[3]),\n"
-        "    temperature=0.0, repeat_penalty=1.0)\n"
-        "print(made['choices'][0]['text'])"
-    )
-    command = [python, "-c", code, str(path), prompt, str(num_tokens)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return done.stdout.removesuffix("\n")
-
-
 @pytest.mark.slow
 @pytest.mark.embedded
 @pytest.mark.parametrize("dtype", ["float16", "q8_0"])
 def test_llama_cpp_answers_as_we_do(
-    gemma, converted, embedded_path, llama_python, dtype
+    gemma, converted, embedded_path, ask_llama, dtype
 ):
     path, _ = converted("made.gguf", "--dtype", dtype, model=embedded_path)
     prompt = "2, 4, 6, 8,"
-    theirs = ask_llama(llama_python, path, prompt, 12)
+    theirs = ask_llama(path, prompt, 12).text
     ours = gemma("generate", "-m", path, prompt, "-n", 12)
     assert ours.stdout.removesuffix("\n") == theirs
 

@@ -380,32 +380,13 @@ def test_whoever_may_read_other_files_may_read_this_one(model, weights, save, tm
     assert save(model, weights).stat().st_mode == other.stat().st_mode
 
 
-_LLAMA = """
-import sys
-from llama_cpp import Llama
-llama = Llama(sys.argv[1], n_ctx=64, n_threads=2, verbose=False)
-ids = llama.tokenize(sys.argv[2].encode(), add_bos=True)
-print(*ids)
-made = llama.generate(ids, temp=0.0, repeat_penalty=1.0)
-print(*(token for token, _ in zip(made, range(int(sys.argv[3])))))
-"""
-
-
-def ask_llama(python, path, prompt, num_tokens):
-    """Returns the ids of a prompt and of its greedy answer in llama.cpp."""
-    command = [python, "-c", _LLAMA, str(path), prompt, str(num_tokens)]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    asked, answered = output.splitlines()
-    return [*map(int, asked.split())], [*map(int, answered.split())]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("type_", TYPES)
 def test_llama_cpp_answers_the_same(
-    model, weights, save, tiny_tokenizer, llama_python, type_
+    model, weights, save, tiny_tokenizer, ask_llama, type_
 ):
     path, prompt = save(model, weights, type=type_), "the quick  brown\nfox"
-    asked, answered = ask_llama(llama_python, path, prompt, 8)
+    asked, answered, _ = ask_llama(path, prompt, 8)
     assert asked == tiny_tokenizer.encode(prompt, add_bos=True)
     sampler = gm.text.Sampler.from_pretrained(path, dtype="float32", cache_length=48)
     found = list(sampler.generate(prompt, max_new_tokens=8).token_ids)
