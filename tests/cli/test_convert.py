@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 
 import jax
 import numpy as np
@@ -531,9 +530,7 @@ def test_half_a_conversion_is_nothing_that_loads(
 @pytest.mark.slow
 @pytest.mark.embedded
 @pytest.mark.parametrize("dtype", ["float16", "q8_0"])
-def test_llama_cpp_answers_as_we_do(
-    gemma, converted, embedded_path, ask_llama, dtype
-):
+def test_llama_cpp_answers_as_we_do(gemma, converted, embedded_path, ask_llama, dtype):
     path, _ = converted("made.gguf", "--dtype", dtype, model=embedded_path)
     prompt = "2, 4, 6, 8,"
     theirs = ask_llama(path, prompt, 12).text

@@ -1,7 +1,6 @@
 """Models written as GGUF files."""
 
 import dataclasses
-import subprocess
 
 import gguf
 import jax
