@@ -14,7 +14,8 @@ import sys
 from gemma.cli.main import run
 for command in ("", "generate", "chat", "tokens", "describe", "quantize", "bench"):
     assert run([*command.split(), "--help"]) == 0
-heavy = {"jax", "numpy", "rich.table", "sentencepiece", "prompt_toolkit", "PIL"}
+heavy = {"jax", "numpy", "pydantic", "PIL"}
+heavy |= {"rich.table", "sentencepiece", "prompt_toolkit"}
 print(sorted(heavy & set(sys.modules)), file=sys.stderr)
 """
 
