@@ -14,14 +14,6 @@ if TYPE_CHECKING:
 
 # In a GGUF file: of the model as a whole.
 _GENERAL = ("name", "basename", "finetune", "size_label", "license")
-# Fields of generation_config.json, and of `general.sampling` in a GGUF file.
-_SAMPLING = {
-    "temperature": "temp",
-    "top_k": "top_k",
-    "top_p": "top_p",
-    "min_p": "min_p",
-    "repetition_penalty": "penalty_repeat",
-}
 
 
 def folder_files(checkpoint: "Checkpoint") -> dict[str, bytes]:
@@ -82,14 +74,16 @@ def gguf_chat_template(checkpoint: "Checkpoint") -> str | None:
 
 def gguf_metadata(checkpoint: "Checkpoint") -> dict[str, Any]:
     """Returns more keys and values for a GGUF file: names, and how to draw tokens."""
+    from gemma.gm.ckpts import SAMPLING_KEYS
+
     stated = _gguf_metadata(checkpoint)
     if stated is not None:
         kept = [f"general.{key}" for key in _GENERAL]
-        kept += [f"general.sampling.{key}" for key in _SAMPLING.values()]
+        kept += [f"general.sampling.{key}" for key in SAMPLING_KEYS.values()]
         return {key: stated[key] for key in kept if key in stated}
     config = _read_json(_folder(checkpoint) / "generation_config.json")
-    found = {key: config[key] for key in _SAMPLING if config.get(key) is not None}
-    sampling = {f"general.sampling.{_SAMPLING[key]}": v for key, v in found.items()}
+    found = {key: config[key] for key in SAMPLING_KEYS if config.get(key) is not None}
+    sampling = {f"general.sampling.{SAMPLING_KEYS[key]}": v for key, v in found.items()}
     return sampling | {"general.name": _name_of(_folder(checkpoint).absolute())}
 
 
@@ -120,9 +114,11 @@ def _generation_config(
     stated: Mapping[str, Any], tokenizer: "Tokenizer"
 ) -> dict[str, Any]:
     """Returns what generation_config.json says: where answers end, how to draw."""
+    from gemma.gm.ckpts import SAMPLING_KEYS
+
     sampling = {
         ours: stated[f"general.sampling.{theirs}"]
-        for ours, theirs in _SAMPLING.items()
+        for ours, theirs in SAMPLING_KEYS.items()
         if f"general.sampling.{theirs}" in stated
     }
     return {

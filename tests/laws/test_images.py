@@ -178,7 +178,7 @@ def test_eyes_are_not_packed(method, seeing, tmp_path):
 
 def test_prompts_are_those_of_the_published_processor(tiny_tokenizer):
     """Blank lines join the newlines beside them; adjacent images share theirs."""
-    encoder = PromptEncoder.of(tiny_tokenizer, GEMMA3, VISION)
+    encoder = PromptEncoder.of(tiny_tokenizer, GEMMA3, VISION, num_rows=SOFT)
     soft = "S" * 4
     for text, expected in {
         f"a {TAG} b": f"a \n\n{TAG}{soft}<end_of_image>\n\n b",
@@ -194,7 +194,9 @@ def test_prompts_are_those_of_the_published_processor(tiny_tokenizer):
 
 
 def test_crops_are_announced_in_words(tiny_tokenizer):
-    encoder = PromptEncoder.of(tiny_tokenizer, GEMMA3, VISION, pan_and_scan=True)
+    encoder = PromptEncoder.of(
+        tiny_tokenizer, GEMMA3, VISION, num_rows=SOFT, pan_and_scan=True
+    )
     wide = np.zeros((300, 900, 3), np.uint8)
     found = encoder.encode(f"See {TAG}", [wide])
     assert len(found.pictures) == 4

@@ -3,7 +3,14 @@
 from typing import TYPE_CHECKING
 
 from gemma.gm._lazy import lazily
+from gemma.gm.ckpts._added_tokens import num_held
 from gemma.gm.ckpts._errors import CheckpointError
+from gemma.gm.ckpts._generation_defaults import (
+    SAMPLING_KEYS,
+    GenerationDefaults,
+    defaults_from_metadata,
+    read_generation_defaults,
+)
 from gemma.gm.ckpts._gguf import EMBEDDING, GgufFile, find_gguf, read_gguf_metadata
 from gemma.gm.ckpts._json import json_bytes, write_json
 from gemma.gm.ckpts._paths import CheckpointPath
@@ -70,9 +77,11 @@ __all__ = [
     "AS_STORED",
     "EMBEDDING",
     "MAX_SHARD_BYTES",
+    "SAMPLING_KEYS",
     "Checkpoint",
     "CheckpointError",
     "CheckpointPath",
+    "GenerationDefaults",
     "GgufFile",
     "GgufType",
     "Progress",
@@ -81,6 +90,7 @@ __all__ = [
     "config_from_json",
     "config_to_json",
     "default_dtype",
+    "defaults_from_metadata",
     "find_gguf",
     "from_deepmind",
     "gguf_rounded",
@@ -90,9 +100,11 @@ __all__ = [
     "load_config",
     "load_model",
     "load_params",
+    "num_held",
     "open_checkpoint",
     "read_classifier",
     "read_deepmind",
+    "read_generation_defaults",
     "read_gguf_metadata",
     "save_gguf",
     "save_model",

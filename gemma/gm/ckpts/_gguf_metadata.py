@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from gemma.gm.ckpts._added_tokens import num_held
 from gemma.gm.ckpts._names_gguf import config_from_metadata
 from gemma.gm.ckpts._names_vision import vision_from_metadata
 from gemma.gm.ckpts._strings import Strings
@@ -99,28 +100,25 @@ def tokenizer_metadata(vocabulary: Vocabulary, vocab_size: int) -> dict[str, Any
     """Returns keys and values that state a vocabulary.
 
     Readers take the number of tokens for that of the embedding's rows. So rows without
-    a text get names such as "[PAD262145]", of a kind that never matches text.
+    a text get names such as "[PAD262145]", of a kind that never matches text, and
+    tokens that were added without a row are left out, as llama.cpp's converter does.
 
     Args:
       vocabulary: The vocabulary.
       vocab_size: Rows of the embedding.
 
     Raises:
-      ValueError: There are more tokens than rows.
+      ValueError: There are more tokens than rows, and not only some added ones.
     """
-    count = len(vocabulary.pieces)
-    if count > vocab_size:
-        raise ValueError(
-            f"The tokenizer has {count:,} tokens but the model's embedding has "
-            f"{vocab_size:,} rows: they do not belong together."
-        )
-    more, kinds = vocab_size - count, vocabulary.kinds.tolist()
+    count = num_held(vocabulary.kinds, vocab_size)
+    more, kinds = vocab_size - count, vocabulary.kinds[:count].tolist()
     pieces = [*map(_stored_piece, range(count), vocabulary.pieces, kinds)]
     return {
         "tokenizer.ggml.model": "llama",
         "tokenizer.ggml.pre": "default",
         "tokenizer.ggml.tokens": pieces + [_pad(count + i) for i in range(more)],
-        "tokenizer.ggml.scores": vocabulary.scores.tolist() + [_UNUSED_SCORE] * more,
+        "tokenizer.ggml.scores": vocabulary.scores[:count].tolist()
+        + [_UNUSED_SCORE] * more,
         "tokenizer.ggml.token_type": kinds + [_UNUSED] * more,
         "tokenizer.ggml.bos_token_id": vocabulary.bos_id,
         "tokenizer.ggml.eos_token_id": vocabulary.eos_id,

@@ -37,7 +37,8 @@ def make_choice(
     may_come = np.zeros([len(samplings), vocab_size], bool)
     # Rows of the embedding beyond the vocabulary have no text.
     may_come[:, : tokenizer.vocab_size] = True
-    may_come[:, token_ids("forbidden_tokens", forbidden_tokens, tokenizer)] = False
+    forbidden = token_ids("forbidden_tokens", forbidden_tokens, tokenizer, vocab_size)
+    may_come[:, forbidden] = False
     # Not jnp.asarray, which would compile a program for it.
     arrays, allowed = stack(samplings, seeds), jax.device_put(pack_bits(may_come))
     few = needs_few(arrays).all() and not any(s.changes_logits for s in samplings)
@@ -45,18 +46,25 @@ def make_choice(
         return Choice(arrays, allowed, None, screen)
     bias = np.zeros([len(samplings), vocab_size], np.float32)
     for row, sampling in zip(bias, samplings, strict=True):
-        ids = token_ids("logit_bias", list(sampling.logit_bias), tokenizer)
+        ids = token_ids("logit_bias", list(sampling.logit_bias), tokenizer, vocab_size)
         row[ids] = list(sampling.logit_bias.values())
     return Choice(arrays, allowed, jax.device_put(bias), None)
 
 
 def token_ids(
-    name: str, tokens: Sequence[str | int], tokenizer: Tokenizer
+    name: str, tokens: Sequence[str | int], tokenizer: Tokenizer, num_rows: int
 ) -> list[int]:
     """Returns the ids of tokens that are given by id or by text.
 
+    Args:
+      name: Of the option, for error messages.
+      tokens: Ids, or strings of a single token.
+      tokenizer: The tokenizer.
+      num_rows: Rows of the model's embedding.
+
     Raises:
-      ValueError: A string is no single token, or an id is outside the vocabulary.
+      ValueError: A string is no single token, or an id is outside the vocabulary or
+        has no row of the embedding.
       TypeError: It is one string and not a list.
     """
     check_list(name, tokens)
@@ -66,6 +74,11 @@ def token_ids(
             raise ValueError(
                 f"{name} has token {token_id}, outside the vocabulary of "
                 f"{tokenizer.vocab_size:,} tokens."
+            )
+        if token_id >= num_rows:
+            raise ValueError(
+                f"{name} has {tokenizer.piece(token_id)!r}, token {token_id:,}, which "
+                f"the model never makes: its embedding has {num_rows:,} rows."
             )
     return ids
 

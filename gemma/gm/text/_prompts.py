@@ -62,12 +62,14 @@ class PromptEncoder:
       format: How the family writes conversations down.
       vision: The eyes of the model, if it has any.
       pictures: What makes pictures of images, if it has eyes.
+      num_rows: Rows of the model's embedding.
     """
 
     tokenizer: Tokenizer
     format: Format
     vision: VisionConfig | None
     pictures: PictureTaker | None
+    num_rows: int
 
     @classmethod
     def of(
@@ -76,11 +78,25 @@ class PromptEncoder:
         format: Format,
         vision: VisionConfig | None,
         *,
+        num_rows: int,
         pan_and_scan: bool = False,
     ) -> "PromptEncoder":
-        """Returns the encoder of a model; see `vision.pan_and_scan` for the option."""
+        """Returns the encoder of a model.
+
+        Args:
+          tokenizer: The tokenizer.
+          format: How the family writes conversations down.
+          vision: The vision encoder, if the model has one.
+          num_rows: Rows of the model's embedding. Some tokens that were added to the
+            tokenizer after training may have none.
+          pan_and_scan: See `vision.pan_and_scan`.
+
+        Raises:
+          ValueError: The tokenizer is not the model's.
+        """
+        tokenizer.num_held(num_rows)
         pictures = vision and PictureTaker(vision, with_crops=pan_and_scan)
-        return cls(tokenizer, format, vision, pictures)
+        return cls(tokenizer, format, vision, pictures, num_rows)
 
     def encode(
         self,
@@ -116,6 +132,7 @@ class PromptEncoder:
             begin = [] if is_begun else [self.tokenizer.bos_id]
         else:
             new, begin = self._check_ids(prompt, images, before is None), []
+        self._require_rows(new.token_ids)
         if before is not None:
             begin = before.token_ids
         known = () if before is None else before.pictures
@@ -178,6 +195,17 @@ class PromptEncoder:
         # The soft tokens are there: crops would have no place.
         taken = self.pictures.take([Image(source) for source in images])
         return EncodedPrompt(ids, tuple(whole for whole, *_ in taken))
+
+    def _require_rows(self, ids: Sequence[int]) -> None:
+        """Refuses tokens that the embedding has no row for."""
+        soft = None if self.vision is None else self.vision.soft_token
+        for token_id in ids:
+            if token_id >= self.num_rows and token_id != soft:
+                raise ValueError(
+                    f"The prompt has {self.tokenizer.piece(token_id)!r}, token "
+                    f"{token_id:,}, which this model cannot read: its embedding has "
+                    f"{self.num_rows:,} rows. Take it out of the prompt."
+                )
 
     def _num_placeholders(self, segments: Sequence[Segment]) -> int:
         tag = self.format.image_placeholder

@@ -11,7 +11,6 @@ from gemma.gm import hub, kernels
 from gemma.gm.ckpts import EMBEDDING, GgufFile, find_gguf
 from gemma.gm.kernels import make_outline
 from gemma.gm.text._tokenizer import Tokenizer
-from gemma.gm.text._vocabulary import from_gguf_metadata
 from gemma.gm.typing import DType
 
 
@@ -59,7 +58,7 @@ class Reading:
 
     def _read_tokenizer(self) -> Tokenizer:
         if self.gguf is not None:
-            return Tokenizer(from_gguf_metadata(self.gguf.metadata))
+            return Tokenizer.from_metadata(self.gguf.metadata, self.gguf.path)
         return Tokenizer.from_path(self.path)
 
 

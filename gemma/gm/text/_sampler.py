@@ -111,14 +111,9 @@ class Sampler:
             self.tokenizer,
             format_for(model.config.family),
             model.config.vision,
+            num_rows=model.config.vocab_size,
             pan_and_scan=pan_and_scan,
         )
-        if self.tokenizer.vocab_size > model.config.vocab_size:
-            raise ValueError(
-                f"The tokenizer has {self.tokenizer.vocab_size:,} tokens but the "
-                f"model's embedding has {model.config.vocab_size:,} rows: they do not "
-                "belong together."
-            )
         self._caches = CachePool(model.cache_dtype(params))
         self._programs: Programs | None = None
 
@@ -273,7 +268,7 @@ class Sampler:
         check_list("stop", stop)
         stop_ids = {
             *self.tokenizer.stop_ids,
-            *token_ids("stop_tokens", stop_tokens, self.tokenizer),
+            *token_ids("stop_tokens", stop_tokens, self.tokenizer, vocab_size),
         }
         rooms = [
             room_for(len(encoded.token_ids), max_new_tokens, self.cache_length)

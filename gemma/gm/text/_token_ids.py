@@ -44,6 +44,15 @@ class TokenIds(Tokenizer):
         """How many ids there are."""
         return self._vocab_size
 
+    def num_held(self, num_rows: int) -> int:
+        """Returns how many ids there are, which must be rows of the embedding."""
+        if self.vocab_size > num_rows:
+            raise ValueError(
+                f"There are {self.vocab_size:,} token ids but the model's embedding has "
+                f"{num_rows:,} rows."
+            )
+        return self.vocab_size
+
     @property
     def vocabulary(self) -> NoReturn:  # pyright: ignore
         """Unknown: raises ValueError, as all that asks for text does."""

@@ -76,13 +76,10 @@ class Grammars:
           vocab_size: How many tokens the model knows: the rows of its embedding.
 
         Raises:
-          ValueError: The tokenizer has more tokens than that.
+          ValueError: The tokenizer has more tokens than that, and not only some that
+            were added after training.
         """
-        if vocab_size < tokenizer.vocab_size:
-            raise ValueError(
-                f"The tokenizer has {tokenizer.vocab_size:,} tokens, and vocab_size is"
-                f" {vocab_size:,}: it is the number of rows of the model's embedding."
-            )
+        tokenizer.num_held(vocab_size)
         self._tokenizer, self._vocab_size = tokenizer, vocab_size
         self._lock = threading.Lock()
         self._read: tuple[TokenTexts, EngineFactory] | None = None

@@ -43,8 +43,9 @@ class TokenTexts:
     def __init__(self, tokenizer: Tokenizer, vocab_size: int):
         """Reads the texts; `vocab_size` is how many tokens the model knows."""
         self._tokenizer = tokenizer
-        self.stop_ids = tokenizer.stop_ids
-        self.texts = _texts(tokenizer)
+        self.stop_ids = [i for i in tokenizer.stop_ids if i < vocab_size]
+        # Tokens that were added without a row of the embedding never come.
+        self.texts = _texts(tokenizer)[:vocab_size]
         self.num_words = -(-vocab_size // 32)
         singles = {text[0]: i for i, text in enumerate(self.texts) if len(text) == 1}
         self.byte_ids = [singles[byte] for byte in range(256)]

@@ -1,0 +1,119 @@
+"""What the files of a checkpoint say about generating: when to stop, how to sample.
+
+Reference: `generation_config.json` and `config.json` of transformers; the keys
+`tokenizer.ggml.*_token_id` and `general.sampling.*` of GGUF files.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gemma.gm.ckpts._errors import CheckpointError
+from gemma.gm.ckpts._gguf import find_gguf, read_gguf_metadata
+
+# Tokens that end an answer, by the names of GGUF: of a text, a turn and a message.
+_GGUF_ENDS = ("eos_token_id", "eot_token_id", "eom_token_id")
+# Our name, which is transformers' too: that of `general.sampling` in GGUF files.
+SAMPLING_KEYS = {
+    "temperature": "temp",
+    "top_k": "top_k",
+    "top_p": "top_p",
+    "min_p": "min_p",
+    "repetition_penalty": "penalty_repeat",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class GenerationDefaults:
+    """What a checkpoint recommends.
+
+    Attributes:
+      stop_ids: Tokens that end an answer, in ascending order; empty if none is stated.
+      sampling: Fields of `gm.text.Sampling` by name; empty for greedy decoding.
+    """
+
+    stop_ids: tuple[int, ...] = ()
+    sampling: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+def read_generation_defaults(path: Path) -> GenerationDefaults:
+    """Returns what the files of a checkpoint say: nothing, if they do not.
+
+    Args:
+      path: A checkpoint, as `open_checkpoint` takes it, or one of its files.
+
+    Raises:
+      CheckpointError: A file is damaged, or states what is no number.
+    """
+    if gguf := find_gguf(path):
+        return defaults_from_metadata(read_gguf_metadata(gguf), gguf)
+    folder = path if path.is_dir() else path.parent
+    generation, where = _read_json(folder, "generation_config.json")
+    config, _ = _read_json(folder, "config.json")
+    stated = [generation.get("eos_token_id"), config.get("eos_token_id")]
+    # Without do_sample the other numbers are not used.
+    drawn = generation if generation.get("do_sample") else {}
+    sampling = {name: drawn.get(name) for name in SAMPLING_KEYS}
+    if drawn and sampling["temperature"] is None:
+        sampling["temperature"] = 1.0
+    return _defaults(stated, sampling, where)
+
+
+def defaults_from_metadata(
+    metadata: Mapping[str, Any], where: object
+) -> GenerationDefaults:
+    """Returns what the metadata of a GGUF file says.
+
+    Args:
+      metadata: Keys and values.
+      where: The file, for error messages.
+    """
+    stated = [metadata.get(f"tokenizer.ggml.{key}") for key in _GGUF_ENDS]
+    sampling = {
+        ours: metadata.get(f"general.sampling.{theirs}")
+        for ours, theirs in SAMPLING_KEYS.items()
+    }
+    if sampling["temperature"] is None and any(
+        value is not None for value in sampling.values()
+    ):
+        sampling["temperature"] = 1.0
+    return _defaults(stated, sampling, where)
+
+
+def _defaults(
+    stated: list[Any], sampling: Mapping[str, Any], where: object
+) -> GenerationDefaults:
+    ids: set[int] = set()
+    for value in stated:
+        for token_id in value if isinstance(value, list) else [value]:
+            if token_id is None:
+                continue
+            if not isinstance(token_id, int) or isinstance(token_id, bool):
+                raise CheckpointError(
+                    f"{where} names {token_id!r} as the token that ends a text; "
+                    "a token id is a whole number."
+                )
+            ids.add(token_id)
+    kept = {name: value for name, value in sampling.items() if value is not None}
+    for name, value in kept.items():
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise CheckpointError(f"{where} has {name} {value!r}; it is no number.")
+    # transformers writes 0 for "all tokens".
+    if not kept.get("top_k", True):
+        del kept["top_k"]
+    return GenerationDefaults(stop_ids=tuple(sorted(ids)), sampling=kept)
+
+
+def _read_json(folder: Path, name: str) -> tuple[Mapping[str, Any], Path]:
+    path = folder / name
+    if not path.is_file():
+        return {}, path
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:
+        raise CheckpointError(f"{path} is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path} does not hold a JSON object.")
+    return found, path
