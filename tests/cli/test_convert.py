@@ -403,11 +403,14 @@ def test_a_folder_without_a_tokenizer_becomes_another(converted, folder, format)
     assert not (path / "tokenizer.model").exists()
 
 
-def test_a_damaged_generation_config_is_named(refused, folder, tmp_path):
+def test_a_damaged_generation_config_is_named(gemma, folder, tmp_path):
     (folder / "generation_config.json").write_text("{")
-    error, hint = refused(folder, tmp_path / "made.gguf")
-    assert error.startswith(f"{folder / 'generation_config.json'} is not JSON: ")
-    assert hint == "Repair the file, or remove it: the model does without."
+    outcome = gemma("convert", folder, tmp_path / "made.gguf")
+    assert (outcome.code, outcome.stdout) == (1, "")
+    assert f"{folder / 'generation_config.json'} is not JSON: " in outcome.stderr
+    assert outcome.stderr.rstrip().endswith(
+        "Repair it, or remove it: the model does without."
+    )
 
 
 def test_what_a_gguf_file_cannot_say_is_refused(

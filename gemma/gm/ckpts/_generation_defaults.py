@@ -113,7 +113,10 @@ def _read_json(folder: Path, name: str) -> tuple[Mapping[str, Any], Path]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
-        raise CheckpointError(f"{path} is not JSON: {error}") from None
+        raise CheckpointError(
+            f"{path} is not JSON: {error}. Repair it, or remove it: the model does "
+            "without."
+        ) from None
     if not isinstance(found, dict):
         raise CheckpointError(f"{path} does not hold a JSON object.")
     return found, path

@@ -36,7 +36,32 @@ _PUBLISHED = {
         "gemma-3-27b-pt",
         "gemma-3-27b-it",
     ),
+    # Float weights that were trained to be rounded to four bits.
+    "Gemma 3 QAT": tuple(
+        f"gemma-3-{size}-it-qat-q4_0-unquantized"
+        for size in ("270m", "1b", "4b", "12b", "27b")
+    ),
     "ShieldGemma 2": ("shieldgemma-2-4b-it",),
+    "DataGemma": ("datagemma-rag-27b-it", "datagemma-rig-27b-it"),
+    "TxGemma": (
+        "txgemma-2b-predict",
+        "txgemma-9b-predict",
+        "txgemma-9b-chat",
+        "txgemma-27b-predict",
+        "txgemma-27b-chat",
+    ),
+    "MedGemma": (
+        "medgemma-4b-pt",
+        "medgemma-4b-it",
+        "medgemma-27b-it",
+        "medgemma-27b-text-it",
+    ),
+    "TranslateGemma": (
+        "translategemma-4b-it",
+        "translategemma-12b-it",
+        "translategemma-27b-it",
+    ),
+    "FunctionGemma": ("functiongemma-270m-it",),
 }
 
 

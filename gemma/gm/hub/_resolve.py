@@ -53,13 +53,23 @@ def resolve(name: str | Path | None = None) -> Path:
     if isinstance(name, Path) or _looks_like_path(name):
         raise CheckpointNotFoundError(
             f"There is no file or folder {str(path)!r}.",
-            hint=f"Check the path, seen from {Path.cwd()}.",
+            hint=f"Check the path, seen from {Path.cwd()}.{_otherwise(name)}",
         )
     return _fetch(name)
 
 
+def _otherwise(name: str | Path) -> str:
+    """Returns what to write if a path that was not found was meant as a name."""
+    is_name = isinstance(name, str) and _REPOSITORY.fullmatch(name)
+    return f" On Hugging Face: hf://{name}" if is_name else ""
+
+
 def _looks_like_path(name: str) -> bool:
-    if name.startswith((".", "/", "~")) or "\\" in name:
+    if name.startswith((".", "/", "~")) or "\\" in name or name.endswith("/"):
+        return True
+    # A mistyped path would be looked for on the network until that gives up.
+    folder, slash, _ = name.partition("/")
+    if slash and "://" not in name and Path(folder).is_dir():
         return True
     # Three parts and more may be a file in a repository.
     return name.endswith(_CHECKPOINT_SUFFIXES) and name.count("/") < 2

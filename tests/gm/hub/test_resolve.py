@@ -339,3 +339,33 @@ def test_hub_loads_nothing_heavy():
 
 def test_face_is_whole():
     assert all(hasattr(hub, name) for name in hub.__all__)
+
+
+def test_a_mistyped_path_is_not_looked_for_on_the_network(client):
+    """A name whose first part is a folder here is a path: the network would take long."""
+    download = client(huggingface_hub, "snapshot_download", RuntimeError("no network"))
+    Path("models/gemma-3-1b-it").mkdir(parents=True)
+    for name in ("models/gemma-3-1b-ti", "models/x/y", "elsewhere/"):
+        with pytest.raises(CheckpointNotFoundError, match="There is no file or folder"):
+            resolve(name)
+    with pytest.raises(CheckpointNotFoundError) as error:
+        resolve("models/gemma-3-1b-ti")
+    assert error.value.hint.endswith("On Hugging Face: hf://models/gemma-3-1b-ti")
+    assert download.calls == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "medgemma-4b-it",
+        "translategemma-4b-it",
+        "txgemma-9b-chat",
+        "datagemma-rag-27b-it",
+        "functiongemma-270m-it",
+        "gemma-3-4b-it-qat-q4_0-unquantized",
+    ],
+)
+def test_names_of_the_whole_family(client, snapshot, name):
+    download = client(huggingface_hub, "snapshot_download", snapshot)
+    assert resolve(name) == snapshot
+    assert download.calls[0][0] == (f"google/{name}",)
