@@ -6,11 +6,11 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
+from gemma.gm._numbers import check_count
 from gemma.gm.ckpts import Progress
 from gemma.gm.dialog import Conversation, Image, Role, Turn, fill_placeholders
 from gemma.gm.nn import Transformer
 from gemma.gm.text._generation import Piece
-from gemma.gm.text._options import check_count
 from gemma.gm.text._pictures import as_sources
 from gemma.gm.text._reading import Reading
 from gemma.gm.text._sampler import Sampler
@@ -97,7 +97,7 @@ class ChatSampler:
         self.last_state = last_state
         self._sampling = sampling
         self._forbidden_tokens = tuple(forbidden_tokens or ())
-        self._max_out_length = max_out_length
+        self._max_out_length = check_count("max_out_length", max_out_length, at_least=1)
         self._drop_oldest = drop_oldest
         self._print_stream = print_stream
         if self.turns:
@@ -273,14 +273,16 @@ class ChatSampler:
         return fill_placeholders(prompt, sources, self._sampler.format)
 
     def _answer_limit(self, max_new_tokens: int | None) -> int:
-        if max_new_tokens is not None and max_new_tokens > self._max_out_length:
+        if max_new_tokens is None:
+            return self._max_out_length
+        max_new_tokens = check_count("max_new_tokens", max_new_tokens, at_least=1)
+        if max_new_tokens > self._max_out_length:
             raise ValueError(
                 f"max_new_tokens is {max_new_tokens:,} but max_out_length is "
                 f"{self._max_out_length:,}. Pass a larger max_out_length when you make "
                 "the ChatSampler."
             )
-        check_count("max_new_tokens", max_new_tokens, at_least=1)
-        return max_new_tokens or self._max_out_length
+        return max_new_tokens
 
     def _fitting(self, turns: list[Turn], num_new: int | None) -> list[Turn]:
         """Returns the turns that fit the cache with an answer.

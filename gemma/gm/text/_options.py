@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from gemma.gm._numbers import check_count
 from gemma.gm.kernels import Screen
 from gemma.gm.math import pack_bits
 from gemma.gm.text._decode import Choice
@@ -60,7 +61,12 @@ def token_ids(
       TypeError: It is one string and not a list.
     """
     check_list(name, tokens)
-    ids = [tokenizer.id(token) if isinstance(token, str) else token for token in tokens]
+    ids = [
+        tokenizer.id(token)
+        if isinstance(token, str)
+        else check_count(f"A token of {name}", token)
+        for token in tokens
+    ]
     for token_id in ids:
         if not 0 <= token_id < tokenizer.vocab_size:
             raise ValueError(
@@ -68,17 +74,6 @@ def token_ids(
                 f"{tokenizer.vocab_size:,} tokens."
             )
     return ids
-
-
-def check_count(
-    name: str, value: int | None, *, at_least: int, at_most: int | None = None
-) -> None:
-    if value is None:
-        return
-    if value < at_least:
-        raise ValueError(f"{name} is {value}; it must be {at_least} or more.")
-    if at_most is not None and value > at_most:
-        raise ValueError(f"{name} is {value}; it must be {at_most:,} or less.")
 
 
 def check_list(name: str, strings: Sequence[str | int]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
+from gemma.gm._numbers import check_count, check_number
 from gemma.gm.dialog import (
     GEMMA3_JSON,
     Role,
@@ -79,8 +80,10 @@ class ToolSampler(ChatSampler):
             for tool in tools
         )
         self._format = tool_format
-        self._max_rounds = max_rounds
-        self._timeout_s = tool_timeout_s
+        self._max_rounds = check_count("max_rounds", max_rounds, at_least=0)
+        self._timeout_s = check_number(
+            "tool_timeout_s", tool_timeout_s, above=0, may_be_infinite=True
+        )
         self._on_result = on_result
         self._declared = declare_tools(self.tools, tool_format) if tools else ""
         super().__init__(**options)
