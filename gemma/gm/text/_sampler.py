@@ -255,8 +255,8 @@ class Sampler:
           schema: A JSON schema that all answers match: short for
             `constraint=Constraint.json_schema(schema)`.
           num_logprobs: Also give the log-probability of each token, and of so many of
-            the most probable ones, under the model: before penalties, temperature and
-            cuts, forbidden tokens left out.
+            the most probable ones, under the model: before penalties, temperature,
+            cuts and constraints, and of forbidden tokens too.
           last_state: Go on from here. Text and token ids follow its tokens; of a
             conversation, which is whole, what the state holds is not computed again.
           return_state: Whether the iterator's `state` will be asked for.

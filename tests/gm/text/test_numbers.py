@@ -136,7 +136,7 @@ def test_pairs_are_no_bias_and_true_is_no_token():
         Sampling(logit_bias=[(3, 1.0)])  # pyright: ignore
     with pytest.raises(TypeError, match="A token of logit_bias is True"):
         Sampling(logit_bias={True: 1.0})
-    with pytest.raises(TypeError, match="A token of logit_bias is 2.5"):
+    with pytest.raises(TypeError, match=r"A token of logit_bias is 2\.5"):
         Sampling(logit_bias={2.5: 1.0})  # pyright: ignore
 
 
