@@ -87,6 +87,14 @@ def each_row(
 ) -> Sequence[Sampling]:
     if isinstance(sampling, Sampling):
         return [sampling] * num_rows
+    if isinstance(sampling, Mapping):
+        raise TypeError("sampling is a dict; pass gm.text.Sampling(**sampling).")
+    if not isinstance(sampling, Sequence) or not all(
+        isinstance(one, Sampling) for one in sampling
+    ):
+        raise TypeError(
+            f"sampling is {sampling!r}; pass a gm.text.Sampling, or a list of them."
+        )
     if len(sampling) != num_rows:
         raise ValueError(f"There are {num_rows} prompts and {len(sampling)} samplings.")
     return sampling
@@ -103,6 +111,7 @@ def each_constraint(
     Raises:
       ValueError: There are not as many as rows, both a constraint and a schema, or
         stop strings or tokens, which would cut what matches.
+      TypeError: What was passed is no constraint.
     """
     if schema is not None:
         if constraint is not None:
@@ -110,6 +119,14 @@ def each_constraint(
         constraint = Constraint.json_schema(schema)
     if constraint is None or isinstance(constraint, Constraint):
         constraint = [constraint] * len(rooms)
+    if isinstance(constraint, str | Mapping) or not all(
+        one is None or isinstance(one, Constraint) for one in constraint
+    ):
+        raise TypeError(
+            f"constraint is {constraint!r}; pass Constraint.regex(...), "
+            "Constraint.choice([...]) or Constraint.json_schema(...), or a list of "
+            "these with one a prompt."
+        )
     if len(constraint) != len(rooms):
         raise ValueError(
             f"There are {len(rooms)} prompts and {len(constraint)} constraints."

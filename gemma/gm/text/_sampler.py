@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -302,7 +303,7 @@ class Sampler:
         ]
         with_logits = num_logprobs is not None
         choice = make_choice(
-            each_row(sampling or Sampling(), len(rows)),
+            each_row(Sampling() if sampling is None else sampling, len(rows)),
             row_seeds(rng, len(rows)) if rows else [],
             tokenizer=self.tokenizer,
             vocab_size=vocab_size,
@@ -353,10 +354,12 @@ class Sampler:
                 "sample(stream=True) yields text only. For the state too, use "
                 "Sampler.stream(..., return_state=True)."
             )
+        echo = options.pop("echo", False)
         pieces = self.stream(prompt, **options)
+        begins = [self._text_of(one.token_ids) for one in pieces.prompts if echo]
         if as_batch(prompt)[1]:
-            return (piece.text for piece in pieces)
-        return by_step(pieces, len(pieces.prompts))
+            return chain(begins, (piece.text for piece in pieces))
+        return chain([begins] if begins else [], by_step(pieces, len(pieces.prompts)))
 
     def _runtime(self, num_rows: int, *, with_logits: bool) -> Runtime:
         programs = self._programs

@@ -18,6 +18,7 @@ from gemma.gm.dialog import (
 )
 from gemma.gm.text._chat_sampler import ChatSampler
 from gemma.gm.text._generation import Piece
+from gemma.gm.text._options import check_list
 from gemma.gm.tools import Tool, call_tool
 
 
@@ -90,7 +91,7 @@ class ToolSampler(ChatSampler):
 
     def stream(
         self,
-        prompt: str | Turn,
+        prompt: str | Turn | None,
         *,
         stop: Sequence[str] = (),
         **options: Any,
@@ -103,10 +104,22 @@ class ToolSampler(ChatSampler):
           **options: See `ChatSampler.stream`.
 
         Raises:
+          ValueError: There are tools and a constraint or schema; see also
+            `ChatSampler.stream`.
           ToolRoundsError: The model asks for tools more often than it may.
         """
+        if (
+            self.tools
+            and (options.get("constraint"), options.get("schema")) != (None,) * 2
+        ):
+            raise ValueError(
+                "A constraint holds for all that the model writes, so it could not call "
+                "a tool. Ask without one, or without tools: ChatSampler."
+            )
         # A model that goes on after its calls would make the results up.
-        options["stop"] = [*stop, self._format.result_open.strip()]
+        check_list("stop", stop)
+        ends = [self._format.result_open.strip()] if self.tools else []
+        options["stop"] = [*stop, *ends]
         first = super().stream(prompt, **options)
         options |= {"multi_turn": True, "images": None}
         return self._go_on(first, options)
