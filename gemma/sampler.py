@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Int
 from sentencepiece import SentencePieceProcessor
 
 from gemma.gm import ckpts, nn, text
+from gemma.gm._numbers import check_count
 from gemma.gm.typing import DType, Params
 from gemma.transformer import Transformer, TransformerConfig
 
@@ -126,11 +127,9 @@ class Sampler:
             raise TypeError(
                 f"input_strings is one string; pass a list: [{input_strings!r}]."
             )
-        if total_generation_steps < 1:
-            raise ValueError(
-                f"total_generation_steps is {total_generation_steps}; it must be 1 or "
-                "more."
-            )
+        total_generation_steps = check_count(
+            "total_generation_steps", total_generation_steps, at_least=1
+        )
         prompts = [self.tokenize(string) for string in input_strings]
         length = total_generation_steps + max(map(len, prompts), default=0)
         forbidden = self._ids_of(forbidden_tokens or ())

@@ -32,6 +32,9 @@ def blocks_in_json(text: str, format: ToolFormat) -> Iterator[NameAndArguments]:
     for label, body in blocks:
         if label == _label_of(format):
             yield from map(_json_call, _json_values(body))
+        elif label == "tool_code" and not body.lstrip().startswith(("{", "[{")):
+            # What Gemma writes by itself, however it was told to write calls.
+            yield from map(_python_call, _call_nodes(_parsed(body)))
         elif label in format.other_fences:
             yield from _json_calls_if_any(body)
     if not blocks and (bare := _BARE_JSON.search(text)):
@@ -183,7 +186,8 @@ def _items_of(node: ast.expr) -> list[ast.expr]:
 
 
 def _python_call(call: ast.Call) -> NameAndArguments:
-    name = _dotted_name(call.func)
+    # Where Google's models were taught that tools live.
+    name = _dotted_name(call.func).removeprefix("default_api.")
     if call.args:
         raise ValueError(f"{name} is called with an argument that has no name")
     arguments: dict[str, object] = {}

@@ -6,11 +6,11 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
+from gemma.gm._numbers import check_count
 from gemma.gm.ckpts import Progress
 from gemma.gm.dialog import Conversation, Image, Role, Turn, fill_placeholders
 from gemma.gm.nn import Transformer
 from gemma.gm.text._generation import Piece
-from gemma.gm.text._options import check_count
 from gemma.gm.text._pictures import as_sources
 from gemma.gm.text._reading import Reading
 from gemma.gm.text._sampler import Sampler
@@ -97,7 +97,7 @@ class ChatSampler:
         self.last_state = last_state
         self._sampling = sampling
         self._forbidden_tokens = tuple(forbidden_tokens or ())
-        self._max_out_length = max_out_length
+        self._max_out_length = check_count("max_out_length", max_out_length, at_least=1)
         self._drop_oldest = drop_oldest
         self._print_stream = print_stream
         if self.turns:
@@ -162,7 +162,7 @@ class ChatSampler:
 
     def chat(
         self,
-        prompt: str | Turn,
+        prompt: str | Turn | None,
         *,
         print_stream: bool | Callable[[str], object] | None = None,
         **options: Any,
@@ -170,7 +170,8 @@ class ChatSampler:
         """Says something to the model; returns its answer.
 
         Args:
-          prompt: What to say.
+          prompt: What to say; None to have the last turn answered, which is a
+            question that was set or loaded.
           print_stream: If not None, instead of the constructor's.
           **options: See `stream`.
         """
@@ -181,7 +182,7 @@ class ChatSampler:
 
     def stream(
         self,
-        prompt: str | Turn,
+        prompt: str | Turn | None,
         *,
         images: Any = None,
         sampling: Sampling | None = None,
@@ -194,7 +195,8 @@ class ChatSampler:
         Whoever stops before the end leaves the answer as it is then.
 
         Args:
-          prompt: What to say.
+          prompt: What to say; None to have the question answered with which the
+            conversation ends.
           images: Images for the placeholders of the prompt, `<start_of_image>` for
             Gemma 3: one, several, or an array [N, H, W, C]. See `vision.read_image`
             for what an image may be.
@@ -207,9 +209,17 @@ class ChatSampler:
           ValueError: An option is out of range, or the conversation does not fit the
             cache. Raised by this call, which then has changed nothing.
         """
-        turn = self._question(prompt, images)
         goes_on = self.multi_turn if multi_turn is None else multi_turn
-        before = self.turns if goes_on else []
+        if prompt is None:
+            before, turn = self._open_question(images)
+        else:
+            turn = self._question(prompt, images)
+            before = self.turns if goes_on else []
+            if before and before[-1].role is Role.USER:
+                raise ValueError(
+                    "The conversation ends with a question that has no answer. "
+                    "chat(None) answers it; undo() takes it back."
+                )
         limit = self._answer_limit(max_new_tokens)
         kept = self._fitting([*before, turn], limit if max_new_tokens else None)
         stream = self._sampler.stream(
@@ -221,14 +231,16 @@ class ChatSampler:
             return_state=True,
             **options,
         )
-        self.turns = kept[:-1]
-        return self._record(turn, stream)
+        self.turns = kept if prompt is None else kept[:-1]
+        return self._record([] if prompt is None else [turn], stream)
 
     def undo(self) -> Turn:
-        """Takes the last question and its answer back; returns the question."""
+        """Takes the last question and its answer, if any, back; returns the question."""
         if not self.turns:
             raise ValueError("There is no turn to take back.")
-        *self.turns, question, _ = self.turns
+        if self.turns[-1].role is Role.MODEL:
+            self.turns = self.turns[:-1]
+        *self.turns, question = self.turns
         return question
 
     def reset(self) -> None:
@@ -241,7 +253,7 @@ class ChatSampler:
         other.turns = list(self.turns)
         return other
 
-    def _record(self, turn: Turn, stream: Stream) -> Generator[Piece, None, None]:
+    def _record(self, said: list[Turn], stream: Stream) -> Generator[Piece, None, None]:
         """Yields an answer; adds what was said of it to the conversation."""
         texts: list[str] = []
         was_said = True
@@ -254,7 +266,7 @@ class ChatSampler:
             raise
         finally:  # at Ctrl-C too, and where nobody asks for the rest
             if was_said:
-                self.turns += [turn, Turn.model("".join(texts))]
+                self.turns = [*self.turns, *said, Turn.model("".join(texts))]
             self.last_state = stream.state
 
     def _question(self, prompt: str | Turn, images: Any) -> Turn:
@@ -272,15 +284,28 @@ class ChatSampler:
             return Turn.user(*parts, prompt)
         return fill_placeholders(prompt, sources, self._sampler.format)
 
+    def _open_question(self, images: Any) -> tuple[list[Turn], Turn]:
+        """Returns the turns before the question that the conversation ends with."""
+        if not self.turns or self.turns[-1].role is not Role.USER:
+            raise ValueError(
+                "There is no question to answer: the conversation does not end with a "
+                "turn of the user. Pass a prompt."
+            )
+        if images is not None:
+            raise ValueError("The images of a Turn are parts of it: gm.dialog.Image.")
+        return self.turns[:-1], self.turns[-1]
+
     def _answer_limit(self, max_new_tokens: int | None) -> int:
-        if max_new_tokens is not None and max_new_tokens > self._max_out_length:
+        if max_new_tokens is None:
+            return self._max_out_length
+        max_new_tokens = check_count("max_new_tokens", max_new_tokens, at_least=1)
+        if max_new_tokens > self._max_out_length:
             raise ValueError(
                 f"max_new_tokens is {max_new_tokens:,} but max_out_length is "
                 f"{self._max_out_length:,}. Pass a larger max_out_length when you make "
                 "the ChatSampler."
             )
-        check_count("max_new_tokens", max_new_tokens, at_least=1)
-        return max_new_tokens or self._max_out_length
+        return max_new_tokens
 
     def _fitting(self, turns: list[Turn], num_new: int | None) -> list[Turn]:
         """Returns the turns that fit the cache with an answer.

@@ -41,7 +41,7 @@ class Decoded(NamedTuple):
       num_steps: How many of these rows were made.
       last: The last token of each row.
       active: Which rows go on.
-      logits: The model's own, forbidden tokens at -inf; None if not asked for.
+      logits: The model's own, of forbidden tokens too; None if not asked for.
       cache: The cache, with the tokens that the steps were given.
       history: What each row has said; None where nobody needs it.
     """
@@ -233,6 +233,6 @@ def _choose(
     assert bias is not None
     assert history is not None
     logits = model.logits(variables, x)
-    logits = jnp.where(unpack_bits(allowed, logits.shape[1]), logits, -jnp.inf)
-    scores = penalize(logits, history, sampling) + bias
+    possible = jnp.where(unpack_bits(allowed, logits.shape[1]), logits, -jnp.inf)
+    scores = penalize(possible, history, sampling) + bias
     return next_tokens(scores, sampling, positions), logits if with_logits else None

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from gemma.gm._numbers import check_count
 from gemma.gm.kernels import Screen
 from gemma.gm.math import pack_bits
 from gemma.gm.text._decode import Choice
@@ -68,7 +69,12 @@ def token_ids(
       TypeError: It is one string and not a list.
     """
     check_list(name, tokens)
-    ids = [tokenizer.id(token) if isinstance(token, str) else token for token in tokens]
+    ids = [
+        tokenizer.id(token)
+        if isinstance(token, str)
+        else check_count(f"A token of {name}", token)
+        for token in tokens
+    ]
     for token_id in ids:
         if not 0 <= token_id < tokenizer.vocab_size:
             raise ValueError(
@@ -83,17 +89,6 @@ def token_ids(
     return ids
 
 
-def check_count(
-    name: str, value: int | None, *, at_least: int, at_most: int | None = None
-) -> None:
-    if value is None:
-        return
-    if value < at_least:
-        raise ValueError(f"{name} is {value}; it must be {at_least} or more.")
-    if at_most is not None and value > at_most:
-        raise ValueError(f"{name} is {value}; it must be {at_most:,} or less.")
-
-
 def check_list(name: str, strings: Sequence[str | int]) -> None:
     """Refuses a single string, which would be taken for a list of its letters."""
     if isinstance(strings, str):
@@ -105,6 +100,14 @@ def each_row(
 ) -> Sequence[Sampling]:
     if isinstance(sampling, Sampling):
         return [sampling] * num_rows
+    if isinstance(sampling, Mapping):
+        raise TypeError("sampling is a dict; pass gm.text.Sampling(**sampling).")
+    if not isinstance(sampling, Sequence) or not all(
+        isinstance(one, Sampling) for one in sampling
+    ):
+        raise TypeError(
+            f"sampling is {sampling!r}; pass a gm.text.Sampling, or a list of them."
+        )
     if len(sampling) != num_rows:
         raise ValueError(f"There are {num_rows} prompts and {len(sampling)} samplings.")
     return sampling
@@ -121,6 +124,7 @@ def each_constraint(
     Raises:
       ValueError: There are not as many as rows, both a constraint and a schema, or
         stop strings or tokens, which would cut what matches.
+      TypeError: What was passed is no constraint.
     """
     if schema is not None:
         if constraint is not None:
@@ -128,6 +132,14 @@ def each_constraint(
         constraint = Constraint.json_schema(schema)
     if constraint is None or isinstance(constraint, Constraint):
         constraint = [constraint] * len(rooms)
+    if isinstance(constraint, str | Mapping) or not all(
+        one is None or isinstance(one, Constraint) for one in constraint
+    ):
+        raise TypeError(
+            f"constraint is {constraint!r}; pass Constraint.regex(...), "
+            "Constraint.choice([...]) or Constraint.json_schema(...), or a list of "
+            "these with one a prompt."
+        )
     if len(constraint) != len(rooms):
         raise ValueError(
             f"There are {len(rooms)} prompts and {len(constraint)} constraints."

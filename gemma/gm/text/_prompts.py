@@ -2,12 +2,12 @@
 
 import dataclasses
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gemma.gm.dialog import Conversation, Format, Image, Segment, render
+from gemma.gm.dialog import Conversation, Format, Image, Segment, Turn, render
 from gemma.gm.text._pictures import (
     Picture,
     PictureTaker,
@@ -38,7 +38,25 @@ def as_batch(prompt: Prompt | Sequence[Prompt]) -> tuple[list[Prompt], bool]:
     items: list[Any] = list(prompt)
     if items and isinstance(items[0], int | np.integer):
         return [items], True
+    for item in items:
+        _check_prompt(item)
     return items, False
+
+
+def _check_prompt(prompt: Any) -> None:
+    """Refuses what is no prompt of a batch, and names what it may have been meant as."""
+    hint = ""
+    entries = [prompt, *(prompt if isinstance(prompt, list | tuple) else ())]
+    if any(isinstance(entry, Mapping) for entry in entries):
+        hint = " Messages become one: gm.dialog.Conversation.from_messages(messages)."
+    elif any(isinstance(entry, Turn) for entry in entries):
+        hint = " Turns become one: gm.dialog.Conversation((turn, ...))."
+    elif hasattr(prompt, "__iter__") and not isinstance(prompt, bytes):
+        return
+    raise TypeError(
+        "A prompt is a str, token ids or a Conversation; found "
+        f"{type(entries[-1]).__name__}.{hint}"
+    )
 
 
 class EncodedPrompt(NamedTuple):

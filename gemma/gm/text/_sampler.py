@@ -2,11 +2,13 @@
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 
+from gemma.gm._numbers import check_count, check_optional_count
 from gemma.gm.ckpts import Progress
 from gemma.gm.dialog import Format, format_for
 from gemma.gm.kernels import Screen
@@ -29,7 +31,6 @@ from gemma.gm.text._generation import (
 )
 from gemma.gm.text._loading import load, tokenizer_beside
 from gemma.gm.text._options import (
-    check_count,
     check_list,
     each_constraint,
     each_row,
@@ -96,16 +97,17 @@ class Sampler:
         Raises:
           ValueError: No tokenizer, or one that the model's embedding is too small for.
         """
-        check_count("cache_length", cache_length, at_least=1)
-        check_count("rewind_length", rewind_length, at_least=2 * STEPS_A_CALL)
+        cache_length = check_optional_count("cache_length", cache_length, at_least=1)
+        chunk = check_count("prefill_chunk_length", prefill_chunk_length, at_least=1)
+        rewind = check_count("rewind_length", rewind_length, at_least=2 * STEPS_A_CALL)
         enable_compilation_cache()
         self.model = model
         self.params = params
         self.tokenizer = tokenizer or tokenizer_beside(model)
         self._lengths = Lengths(
             cache=cache_length or default_cache_length(model.config),
-            chunks=chunk_lengths(prefill_chunk_length, model.config),
-            rewind=rewind_length,
+            chunks=chunk_lengths(chunk, model.config),
+            rewind=rewind,
         )
         self._encoder = PromptEncoder.of(
             self.tokenizer,
@@ -153,7 +155,7 @@ class Sampler:
           pan_and_scan: Whether long images come with crops of their parts.
           progress: Called with the bytes of weights made so far and in all.
         """
-        check_count("cache_length", cache_length, at_least=1)
+        cache_length = check_optional_count("cache_length", cache_length, at_least=1)
         if not isinstance(name, Reading):
             name = read_ahead(name, dtype=dtype)
         loaded = load(name, dtype=dtype, cache_length=cache_length, progress=progress)
@@ -249,8 +251,8 @@ class Sampler:
           schema: A JSON schema that all answers match: short for
             `constraint=Constraint.json_schema(schema)`.
           num_logprobs: Also give the log-probability of each token, and of so many of
-            the most probable ones, under the model: before penalties, temperature and
-            cuts, forbidden tokens left out.
+            the most probable ones, under the model: before penalties, temperature,
+            cuts and constraints, and of forbidden tokens too.
           last_state: Go on from here. Text and token ids follow its tokens; of a
             conversation, which is whole, what the state holds is not computed again.
           return_state: Whether the iterator's `state` will be asked for.
@@ -262,16 +264,18 @@ class Sampler:
           ImportError: A constraint was given, and llguidance is not installed.
         """
         prompts = self._encode(prompt, images, last_state)
-        check_count("max_new_tokens", max_new_tokens, at_least=1)
+        limit = check_optional_count("max_new_tokens", max_new_tokens, at_least=1)
         vocab_size = self.model.config.vocab_size
-        check_count("num_logprobs", num_logprobs, at_least=0, at_most=vocab_size)
+        num_logprobs = check_optional_count(
+            "num_logprobs", num_logprobs, at_least=0, at_most=vocab_size
+        )
         check_list("stop", stop)
         stop_ids = {
             *self.tokenizer.stop_ids,
             *token_ids("stop_tokens", stop_tokens, self.tokenizer, vocab_size),
         }
         rooms = [
-            room_for(len(encoded.token_ids), max_new_tokens, self.cache_length)
+            room_for(len(encoded.token_ids), limit, self.cache_length)
             for encoded in prompts
         ]
         matchers = [
@@ -294,7 +298,7 @@ class Sampler:
         ]
         with_logits = num_logprobs is not None
         choice = make_choice(
-            each_row(sampling or Sampling(), len(rows)),
+            each_row(Sampling() if sampling is None else sampling, len(rows)),
             row_seeds(rng, len(rows)) if rows else [],
             tokenizer=self.tokenizer,
             vocab_size=vocab_size,
@@ -345,10 +349,12 @@ class Sampler:
                 "sample(stream=True) yields text only. For the state too, use "
                 "Sampler.stream(..., return_state=True)."
             )
+        echo = options.pop("echo", False)
         pieces = self.stream(prompt, **options)
+        begins = [self._text_of(one.token_ids) for one in pieces.prompts if echo]
         if as_batch(prompt)[1]:
-            return (piece.text for piece in pieces)
-        return by_step(pieces, len(pieces.prompts))
+            return chain(begins, (piece.text for piece in pieces))
+        return chain([begins] if begins else [], by_step(pieces, len(pieces.prompts)))
 
     def _runtime(self, num_rows: int, *, with_logits: bool) -> Runtime:
         programs = self._programs

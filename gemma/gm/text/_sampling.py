@@ -1,8 +1,9 @@
 """How tokens are drawn: what people ask for, by the names they know."""
 
 import dataclasses
-import math
 from collections.abc import Mapping
+
+from gemma.gm._numbers import check_count, check_number
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,31 +39,21 @@ class Sampling:
     logit_bias: Mapping[int, float] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise ValueError(
-                f"temperature is {self.temperature}; it must be a number of 0 or more."
+        check_number("temperature", self.temperature, at_least=0)
+        if self.top_k is not None:
+            check_count("top_k", self.top_k, at_least=1)
+        check_number("top_p", self.top_p, above=0, at_most=1)
+        check_number("min_p", self.min_p, at_least=0, at_most=1)
+        check_number("repetition_penalty", self.repetition_penalty, above=0)
+        check_number("presence_penalty", self.presence_penalty)
+        check_number("frequency_penalty", self.frequency_penalty)
+        if not isinstance(self.logit_bias, Mapping):
+            raise TypeError(
+                f"logit_bias is a {type(self.logit_bias).__name__}; pass a dict from "
+                "token ids to numbers."
             )
-        if self.top_k is not None and self.top_k < 1:
-            raise ValueError(f"top_k is {self.top_k}; it must be 1 or more, or None.")
-        if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p is {self.top_p}; it must lie in (0, 1].")
-        if not 0 <= self.min_p <= 1:
-            raise ValueError(f"min_p is {self.min_p}; it must lie in [0, 1].")
-        self._check_penalties()
-
-    def _check_penalties(self) -> None:
-        penalty = self.repetition_penalty
-        if not (math.isfinite(penalty) and penalty > 0):
-            raise ValueError(f"repetition_penalty is {penalty}; it must be above 0.")
-        for name in ("presence_penalty", "frequency_penalty"):
-            if not math.isfinite(getattr(self, name)):
-                raise ValueError(f"{name} is {getattr(self, name)}, not a number.")
         for token_id, bias in self.logit_bias.items():
-            if math.isnan(bias) or bias == math.inf:
-                raise ValueError(
-                    f"logit_bias of token {token_id} is {bias}; it must be a number, "
-                    "or -inf to forbid the token."
-                )
+            _check_bias(token_id, bias)
 
     @property
     def changes_logits(self) -> bool:
@@ -71,6 +62,13 @@ class Sampling:
         return (*penalties, self.frequency_penalty) != (1, 0, 0) or bool(
             self.logit_bias
         )
+
+
+def _check_bias(token_id: int | str, bias: float) -> None:
+    if not isinstance(token_id, str):
+        check_count("A token of logit_bias", token_id)
+    if bias != -float("inf"):  # which forbids the token
+        check_number(f"logit_bias of token {token_id}", bias)
 
 
 def Greedy() -> Sampling:  # noqa: N802

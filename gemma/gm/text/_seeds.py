@@ -1,12 +1,13 @@
 """What people pass as `rng` becomes a seed for each row."""
 
-import operator
 import random
 from collections.abc import Sequence
 from typing import TypeAlias
 
 import jax
 import numpy as np
+
+from gemma.gm._numbers import check_count
 
 # A number, several of them, or a key that `jax.random` made.
 Rng: TypeAlias = int | Sequence[int] | np.ndarray | jax.Array
@@ -22,6 +23,7 @@ def row_seeds(rng: Rng | None, num_rows: int) -> list[int]:
       num_rows: Rows of the batch.
 
     Raises:
+      TypeError: A seed is no integer.
       ValueError: There are neither as many numbers as rows nor a single one.
     """
     if rng is None:
@@ -45,4 +47,4 @@ def _numbers(rng: Rng) -> list[int]:
         rng.dtype, jax.dtypes.prng_key
     ):
         rng = jax.random.key_data(rng)
-    return [operator.index(number) % 2**64 for number in np.ravel(rng).tolist()]
+    return [check_count("rng", number) % 2**64 for number in np.ravel(rng).tolist()]

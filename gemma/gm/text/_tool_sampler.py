@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
+from gemma.gm._numbers import check_count, check_number
 from gemma.gm.dialog import (
     GEMMA3_JSON,
     Role,
@@ -17,6 +18,7 @@ from gemma.gm.dialog import (
 )
 from gemma.gm.text._chat_sampler import ChatSampler
 from gemma.gm.text._generation import Piece
+from gemma.gm.text._options import check_list
 from gemma.gm.tools import Tool, call_tool
 
 
@@ -79,15 +81,17 @@ class ToolSampler(ChatSampler):
             for tool in tools
         )
         self._format = tool_format
-        self._max_rounds = max_rounds
-        self._timeout_s = tool_timeout_s
+        self._max_rounds = check_count("max_rounds", max_rounds, at_least=0)
+        self._timeout_s = check_number(
+            "tool_timeout_s", tool_timeout_s, above=0, may_be_infinite=True
+        )
         self._on_result = on_result
         self._declared = declare_tools(self.tools, tool_format) if tools else ""
         super().__init__(**options)
 
     def stream(
         self,
-        prompt: str | Turn,
+        prompt: str | Turn | None,
         *,
         stop: Sequence[str] = (),
         **options: Any,
@@ -100,10 +104,22 @@ class ToolSampler(ChatSampler):
           **options: See `ChatSampler.stream`.
 
         Raises:
+          ValueError: There are tools and a constraint or schema; see also
+            `ChatSampler.stream`.
           ToolRoundsError: The model asks for tools more often than it may.
         """
+        if (
+            self.tools
+            and (options.get("constraint"), options.get("schema")) != (None,) * 2
+        ):
+            raise ValueError(
+                "A constraint holds for all that the model writes, so it could not call "
+                "a tool. Ask without one, or without tools: ChatSampler."
+            )
         # A model that goes on after its calls would make the results up.
-        options["stop"] = [*stop, self._format.result_open.strip()]
+        check_list("stop", stop)
+        ends = [self._format.result_open.strip()] if self.tools else []
+        options["stop"] = [*stop, *ends]
         first = super().stream(prompt, **options)
         options |= {"multi_turn": True, "images": None}
         return self._go_on(first, options)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from gemma.gm._numbers import check_count, check_number
 from gemma.gm.dialog import ToolCall, ToolResult
 from gemma.gm.tools._arguments import check
 from gemma.gm.tools._tool import Tool
@@ -34,7 +35,8 @@ def call_tool(
         max_chars: How many characters of its text the model gets.
 
     Raises:
-        ValueError: Two tools have one name, or `timeout_s` is not positive.
+        ValueError: Two tools have one name, or a number is out of range.
+        TypeError: `timeout_s` is no number, or `max_chars` no integer.
 
     Example:
         >>> def double(number: float) -> float:
@@ -42,8 +44,8 @@ def call_tool(
         >>> call_tool(Tool.from_function(double), ToolCall("double", {"number": 1.5}))
         ToolResult(name='double', text='3.0', is_error=False)
     """
-    if not timeout_s > 0:
-        raise ValueError(f"timeout_s is {timeout_s}; it has to be positive.")
+    timeout_s = check_number("timeout_s", timeout_s, above=0, may_be_infinite=True)
+    max_chars = check_count("max_chars", max_chars, at_least=0)
     by_name = _by_name([tools] if isinstance(tools, Tool) else tools)
     if call.name not in by_name:
         known = ", ".join(by_name) or "none"

@@ -7,6 +7,7 @@ from contextlib import ExitStack, asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from gemma.gm._numbers import check_number
 from gemma.gm.tools._tool import Tool
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class McpTools:
         Raises:
             ImportError: The `mcp` package is missing.
         """
+        timeout_s = check_number("timeout_s", timeout_s, above=0, may_be_infinite=True)
         mcp = _import_mcp()
         if isinstance(command, str) or not command:
             raise TypeError(
@@ -94,6 +96,7 @@ class McpTools:
         Raises:
             ImportError: The `mcp` package is missing.
         """
+        timeout_s = check_number("timeout_s", timeout_s, above=0, may_be_infinite=True)
         mcp = _import_mcp()
 
         def make_client() -> "mcp.Client":

@@ -8,6 +8,8 @@ import math
 import numpy as np
 from jaxtyping import UInt8
 
+from gemma.gm._numbers import check_count, check_number
+
 
 def pan_and_scan(
     image: UInt8[np.ndarray, "H W 3"],
@@ -32,6 +34,9 @@ def pan_and_scan(
       >>> [crop.shape for crop in crops]
       [(300, 334, 3), (300, 334, 3), (300, 332, 3)]
     """
+    min_ratio = check_number("min_ratio", min_ratio, at_least=1)
+    min_crop = check_count("min_crop", min_crop, at_least=1)
+    max_crops = check_count("max_crops", max_crops, at_least=1)
     axis = 0 if image.shape[0] > image.shape[1] else 1
     longer, shorter = image.shape[axis], image.shape[1 - axis]
     if longer / shorter < min_ratio:

@@ -152,7 +152,10 @@ def test_no_penalty_compiles_anew(tiny_sampler):
     [
         ({"repetition_penalty": 0.0}, "repetition_penalty is 0.0; it must be above 0"),
         ({"repetition_penalty": np.nan}, "repetition_penalty is nan"),
-        ({"presence_penalty": np.inf}, "presence_penalty is inf, not a number"),
+        (
+            {"presence_penalty": np.inf},
+            "presence_penalty is inf; it must be a finite number",
+        ),
         ({"frequency_penalty": np.nan}, "frequency_penalty is nan"),
         ({"logit_bias": {5: np.inf}}, "logit_bias of token 5 is inf"),
     ],

@@ -268,7 +268,7 @@ def test_no_value_compiles_anew():
         ({"temperature": -0.1}, "temperature is -0.1; it must be"),
         ({"temperature": float("nan")}, "temperature is nan"),
         ({"temperature": float("inf")}, "temperature is inf"),
-        ({"top_k": 0}, "top_k is 0; it must be 1 or more, or None"),
+        ({"top_k": 0}, "top_k is 0; it must be 1 or more"),
         ({"top_p": 0.0}, r"top_p is 0.0; it must lie in \(0, 1\]"),
         ({"top_p": 1.1}, "top_p is 1.1"),
         ({"top_p": float("nan")}, "top_p is nan"),

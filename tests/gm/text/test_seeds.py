@@ -45,5 +45,5 @@ def test_neither_one_nor_one_a_row_is_refused():
 
 @pytest.mark.parametrize("rng", [1.5, "1", [0.5]])
 def test_what_is_no_whole_number_is_refused(rng):
-    with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+    with pytest.raises(TypeError, match="must be an integer"):
         row_seeds(rng, 1)
