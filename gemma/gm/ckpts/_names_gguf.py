@@ -28,6 +28,8 @@ from gemma.gm.weights import num_out_axes
 # The converter of llama.cpp adds one to the weight of every norm of these families.
 _NORM = -1.0
 
+_LONG_CONTEXT = 131_072
+
 _COMMON = {
     "attn/q": Entry("attn_q.weight"),
     "attn/k": Entry("attn_k.weight"),
@@ -127,8 +129,21 @@ def _gemma3(get: Any, sizes: dict[str, Any]) -> TransformerConfig:
         query_pre_attn_scalar=_query_scalar(sizes, large=62),
         window=get("attention.sliding_window", 1024),
         final_softcap=get("final_logit_softcapping", None),
-        global_rope=_rope(get, 1e6),
+        global_rope=_global_rope(get, sizes),
+        local_rope=RopeConfig(theta=get("rope.local.freq_base", 1e4)),
     )
+
+
+def _global_rope(get: Any, sizes: Mapping[str, Any]) -> RopeConfig:
+    """Reads the rotary positions of global layers, also in the words of Ollama.
+
+    Its files do not state the scaling that all models of a long context have.
+    """
+    rope = _rope(get, get("rope.global.freq_base", 1e6))
+    is_stated = get("rope.scaling.type", None) is not None
+    if is_stated or sizes["max_positions"] < _LONG_CONTEXT:
+        return rope
+    return RopeConfig(theta=rope.theta, factor=8.0)
 
 
 def _rope(get: Any, theta: float) -> RopeConfig:

@@ -55,6 +55,22 @@ def test_linear_rope_scaling_of_gemma_1_and_2(name, random_params, tmp_path):
     assert stated[f"{name}.rope.scaling.factor"] == 4.0
 
 
+@pytest.mark.parametrize(("context", "factor"), [(131_072, 8.0), (32_768, 1.0)])
+def test_files_of_ollama(context, factor, random_params, tmp_path):
+    """Blobs without a suffix, keys of their own, and no word of the scaling."""
+    config = MODELS["gemma3"]
+    params = random_params(Transformer(config), jax.random.key(3))
+    absent = ("rope.freq_base", "rope.scaling.type", "rope.scaling.factor")
+    keys = dict.fromkeys((*absent, "attention.layer_norm_rms_epsilon"))
+    keys |= {"context_length": context}
+    keys |= {"rope.global.freq_base": 5e5, "rope.local.freq_base": 2e4}
+    path = write(tmp_path / "sha256-0a", config, their_tensors(params), keys=keys)
+    read = load_model(path)[0].config
+    assert read.layers[5].rope == RopeConfig(theta=5e5, factor=factor)
+    assert read.layers[0].rope == RopeConfig(theta=2e4)
+    assert read.layers[0].norm_eps == 1e-6
+
+
 def test_other_rope_scalings_are_refused(random_params, tmp_path):
     config = MODELS["gemma2"]
     params = random_params(Transformer(config), jax.random.key(3))
