@@ -220,12 +220,18 @@ class GgufFile:
 def find_gguf(path: Path) -> Path | None:
     """Returns the GGUF file that a path is, or that a folder of no other kind holds."""
     if path.is_file():
-        return path if path.suffix == ".gguf" else None
+        return path if path.suffix == ".gguf" or _has_magic(path) else None
     if (path / "config.json").exists():
         return None
     found = (file for file in sorted(path.glob("*.gguf")) if file.is_file())
     files = [file for file in found if not _is_mmproj(file)]
     return files[0] if len(files) == 1 else None
+
+
+def _has_magic(path: Path) -> bool:
+    """Whether a file without the suffix, such as a blob of Ollama, is GGUF."""
+    with open(path, "rb") as file:
+        return file.read(4) == b"GGUF"
 
 
 def find_mmproj(path: Path) -> Path | None:

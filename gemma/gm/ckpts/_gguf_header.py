@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from gemma.gm.ckpts._errors import CheckpointError
+from gemma.gm.ckpts._foreign import IS_LFS_POINTER, is_lfs_pointer
 from gemma.gm.ckpts._gguf_blocks import Block, block_of
 from gemma.gm.ckpts._strings import Strings
 from gemma.gm.kernels import find_strings
@@ -123,6 +124,8 @@ def _read_counts(cursor: _Cursor) -> tuple[int, int]:
     """Checks that this is a GGUF file; returns its numbers of tensors and keys."""
     magic = cursor.data[cursor.take(4) : 4]
     if magic != b"GGUF":
+        if is_lfs_pointer(cursor.path):
+            raise CheckpointError(f"{cursor.path} {IS_LFS_POINTER}")
         raise CheckpointError(
             f"{cursor.path} is not a GGUF file: it begins with {magic!r}."
         )

@@ -164,6 +164,9 @@ def _config_keys(config: TransformerConfig) -> dict[str, Any]:
         keys["final_logit_softcapping"] = float(config.final_softcap)
     if rope.factor != 1.0:
         keys |= {"rope.scaling.type": "linear", "rope.scaling.factor": rope.factor}
+    elif config.family == "gemma3":
+        # Readers take a scaling that is not stated for 8, where the context is long.
+        keys["rope.scaling.type"] = "none"
     return keys
 
 

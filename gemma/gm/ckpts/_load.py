@@ -14,7 +14,9 @@ import numpy as np
 
 from gemma.gm import hub, kernels, peft
 from gemma.gm.ckpts._errors import CheckpointError
+from gemma.gm.ckpts._foreign import refuse_foreign
 from gemma.gm.ckpts._gguf import GgufFile, find_gguf, find_mmproj
+from gemma.gm.ckpts._heads import refuse_untied_head
 from gemma.gm.ckpts._joined_tensors import JoinedTensors
 from gemma.gm.ckpts._names import Entry
 from gemma.gm.ckpts._names_gguf import config_from_metadata, names_gguf
@@ -143,9 +145,11 @@ class Checkpoint:
     def check(self) -> None:
         """Raises CheckpointError if the tensors are not exactly those of the config."""
         _check(self, flatten(self.model.specs()))
+        refuse_untied_head(self.tensors, self.names["embedder/input_embedding"].name)
 
     def param_structs(self, dtype: DType | None = None) -> Params:
-        """Returns what `read_params` would, as shapes: for tracing without weights."""
+        """Returns what `read_params` would, as shapes; raises CheckpointError as it."""
+        _check(self, flatten(self.model.specs()))
         if dtype is None:
             dtype = default_dtype()
         plain = _plain_dtype(dtype)
@@ -206,6 +210,7 @@ def open_checkpoint(
     folder = path.parent if path.suffix == ".safetensors" else path
     if (folder / "config.json").exists():
         return _open_huggingface(folder, text_only)
+    refuse_foreign(path, None)
     if path.is_file():
         raise CheckpointError(
             f"{path} is not a checkpoint: a .gguf file or a folder with config.json and "
@@ -238,6 +243,7 @@ def _open_huggingface(path: Path, text_only: bool) -> Checkpoint:
         raise CheckpointError(f"{path / 'config.json'} is not JSON: {error}") from None
     if not isinstance(stated, dict):
         raise CheckpointError(f"{path / 'config.json'} does not hold a JSON object.")
+    refuse_foreign(path, stated)
     config = config_from_json(stated, path / "config.json")
     if text_only:
         config = dataclasses.replace(config, vision=None)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gemma.gm.nn import TransformerConfig
+from gemma.gm.nn import RopeConfig, TransformerConfig
 
 # Far above any model's, and far below what fills the memory with configs.
 _MAX_LAYERS, _MAX_SIZE = 1000, 2**30
@@ -102,6 +102,12 @@ def check_config(config: TransformerConfig) -> None:
         _require_positive("query_scale", layer.query_scale)
         _require_positive("The base of the rotation", layer.rope.theta)
         _require_positive("The stretch of the positions", layer.rope.factor)
+
+
+def with_rope(config: TransformerConfig, rope: RopeConfig) -> TransformerConfig:
+    """Returns a config in which all layers have these rotary positions."""
+    layers = tuple(dataclasses.replace(layer, rope=rope) for layer in config.layers)
+    return dataclasses.replace(config, layers=layers)
 
 
 def _require_positive(name: str, value: Any) -> None:

@@ -9,7 +9,13 @@ from typing import Any
 
 from gemma.gm.ckpts._errors import CheckpointError
 from gemma.gm.ckpts._gguf import EMBEDDING
-from gemma.gm.ckpts._names import Entry, check_config, check_sizes, short_decimal
+from gemma.gm.ckpts._names import (
+    Entry,
+    check_config,
+    check_sizes,
+    short_decimal,
+    with_rope,
+)
 from gemma.gm.nn import (
     RopeConfig,
     TransformerConfig,
@@ -21,6 +27,8 @@ from gemma.gm.weights import num_out_axes
 
 # The converter of llama.cpp adds one to the weight of every norm of these families.
 _NORM = -1.0
+
+_LONG_CONTEXT = 131_072
 
 _COMMON = {
     "attn/q": Entry("attn_q.weight"),
@@ -101,30 +109,50 @@ def config_from_metadata(
 
 
 def _gemma1(get: Any, sizes: dict[str, Any]) -> TransformerConfig:
-    return gemma1_config(**sizes, rope_theta=get("rope.freq_base", 1e4))
+    return with_rope(gemma1_config(**sizes), _rope(get, 1e4))
 
 
 def _gemma2(get: Any, sizes: dict[str, Any]) -> TransformerConfig:
-    return gemma2_config(
+    config = gemma2_config(
         **sizes,
         query_pre_attn_scalar=_query_scalar(sizes, large=46),
         window=get("attention.sliding_window", 4096),
         attn_softcap=get("attn_logit_softcapping", 50.0),
         final_softcap=get("final_logit_softcapping", 30.0),
-        rope_theta=get("rope.freq_base", 1e4),
     )
+    return with_rope(config, _rope(get, 1e4))
 
 
 def _gemma3(get: Any, sizes: dict[str, Any]) -> TransformerConfig:
-    linear = get("rope.scaling.type", "none") == "linear"
-    factor = get("rope.scaling.factor", 1.0) if linear else 1.0
     return gemma3_config(
         **sizes,
         query_pre_attn_scalar=_query_scalar(sizes, large=62),
         window=get("attention.sliding_window", 1024),
         final_softcap=get("final_logit_softcapping", None),
-        global_rope=RopeConfig(theta=get("rope.freq_base", 1e6), factor=factor),
+        global_rope=_global_rope(get, sizes),
+        local_rope=RopeConfig(theta=get("rope.local.freq_base", 1e4)),
     )
+
+
+def _global_rope(get: Any, sizes: Mapping[str, Any]) -> RopeConfig:
+    """Reads the rotary positions of global layers, also in the words of Ollama.
+
+    Its files do not state the scaling that all models of a long context have.
+    """
+    rope = _rope(get, get("rope.global.freq_base", 1e6))
+    is_stated = get("rope.scaling.type", None) is not None
+    if is_stated or sizes["max_positions"] < _LONG_CONTEXT:
+        return rope
+    return RopeConfig(theta=rope.theta, factor=8.0)
+
+
+def _rope(get: Any, theta: float) -> RopeConfig:
+    """Reads rotary positions: of global layers, in Gemma 3."""
+    kind = get("rope.scaling.type", "none")
+    if kind not in ("none", "linear"):
+        raise ValueError(f"rope.scaling.type {kind!r} is none of 'none', 'linear'")
+    factor = get("rope.scaling.factor", 1.0) if kind == "linear" else 1.0
+    return RopeConfig(theta=get("rope.freq_base", theta), factor=factor)
 
 
 _BUILD = {"gemma": _gemma1, "gemma2": _gemma2, "gemma3": _gemma3}

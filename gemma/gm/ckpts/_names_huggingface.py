@@ -5,11 +5,12 @@ Configs of transformers 4 (flat `rope_theta`, as on the Hub) and 5 (nested
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from gemma.gm.ckpts._errors import CheckpointError
-from gemma.gm.ckpts._names import Entry, check_config, check_sizes
+from gemma.gm.ckpts._heads import HEADS
+from gemma.gm.ckpts._names import Entry, check_config, check_sizes, with_rope
 from gemma.gm.ckpts._names_vision import (
     is_of_eyes,
     is_unused_by_eyes,
@@ -88,11 +89,16 @@ _LAYER["gemma3"] = _LAYER["gemma2"] | {
 }
 
 # Where the text decoder stands: alone, in a multimodal model of transformers 5, in
-# one of transformers 4.
-_PREFIXES = ("model.", "model.language_model.", "language_model.model.")
+# one of transformers 4; and without a head, as AutoModel saves both.
+_PREFIXES = (
+    "model.",
+    "model.language_model.",
+    "language_model.model.",
+    "language_model.",
+    "",
+)
 _CLASSES = {"gemma": "Gemma", "gemma2": "Gemma2", "gemma3": "Gemma3"}
-# The tied head, and a buffer that old files carry.
-_HEADS = ("lm_head.weight", "language_model.lm_head.weight")
+# A buffer that old files carry.
 _BUFFER = "rotary_emb.inv_freq"
 # What makes a classifier of it.
 _SCORE = {"score.weight": "weight", "score.bias": "bias"}
@@ -103,9 +109,7 @@ def names_huggingface(
 ) -> dict[str, Entry]:
     """Returns `{our path: entry}` for the prefix that the tensors present have."""
     present = set(present)
-    spelled = (p for p in _PREFIXES if f"{p}embed_tokens.weight" in present)
-    # With eyes we write as the published checkpoints do, which all versions read.
-    prefix = next(spelled, _PREFIXES[0 if config.vision is None else 2])
+    prefix = _prefix(config, present)
     names = {
         "embedder/input_embedding": Entry(f"{prefix}embed_tokens.weight"),
         "final_norm": Entry(f"{prefix}norm.weight"),
@@ -117,6 +121,18 @@ def names_huggingface(
     if config.vision is not None:
         names |= vision_names_huggingface(config.vision, present)
     return names
+
+
+def _prefix(config: TransformerConfig, present: Collection[str]) -> str:
+    """Returns the prefix of most tensors present, any one of which may be missing."""
+    # With eyes we write as the published checkpoints do, which all versions read.
+    default = _PREFIXES[0 if config.vision is None else 2]
+
+    def count(prefix: str) -> int:
+        starts = tuple(f"{prefix}{x}" for x in ("embed_tokens.", "layers.", "norm."))
+        return sum(name.startswith(starts) for name in present)
+
+    return max((default, *_PREFIXES), key=count)
 
 
 def names_score(classifier: Classifier) -> dict[str, Entry]:
@@ -131,7 +147,7 @@ def names_score(classifier: Classifier) -> dict[str, Entry]:
 
 def is_extra(name: str, config: TransformerConfig) -> bool:
     """Whether a tensor is known and not a weight of the model."""
-    if name in (*_HEADS, *_SCORE) or name.endswith(_BUFFER):
+    if name in (*HEADS, *_SCORE) or name.endswith(_BUFFER):
         return True
     return is_unused_by_eyes(name) or (config.vision is None and is_of_eyes(name))
 
@@ -190,19 +206,19 @@ def _vision(stated: Mapping[str, Any]) -> VisionConfig | None:
 
 
 def _gemma1(fields: Mapping[str, Any], sizes: dict[str, Any]) -> TransformerConfig:
-    return gemma1_config(**sizes, rope_theta=_rope(fields, None).theta)
+    return with_rope(gemma1_config(**sizes), _rope(fields, None))
 
 
 def _gemma2(fields: Mapping[str, Any], sizes: dict[str, Any]) -> TransformerConfig:
-    return gemma2_config(
+    config = gemma2_config(
         **sizes,
         query_pre_attn_scalar=fields["query_pre_attn_scalar"],
         attention_types=_attention_types(fields, period=2),
         window=fields["sliding_window"],
         attn_softcap=fields["attn_logit_softcapping"],
         final_softcap=fields["final_logit_softcapping"],
-        rope_theta=_rope(fields, None).theta,
     )
+    return with_rope(config, _rope(fields, None))
 
 
 def _gemma3(fields: Mapping[str, Any], sizes: dict[str, Any]) -> TransformerConfig:
@@ -315,7 +331,7 @@ def _text_to_json(config: TransformerConfig, dtype: str) -> dict[str, Any]:
         "pad_token_id": 0,
     }
     if config.family == "gemma":
-        return fields | {"rope_theta": first.rope.theta}
+        return fields | _rope_to_json(first.rope)
     types = [layer.attention_type for layer in config.layers]
     fields |= {
         "query_pre_attn_scalar": _undo_root(first.query_scale),
@@ -325,16 +341,28 @@ def _text_to_json(config: TransformerConfig, dtype: str) -> dict[str, Any]:
         "final_logit_softcapping": config.final_softcap,
     }
     if config.family == "gemma2":
-        return fields | {"rope_theta": first.rope.theta}
+        return fields | _rope_to_json(first.rope)
     rope = {layer.attention_type: layer.rope for layer in config.layers}
     global_rope = rope.get(AttentionType.GLOBAL, RopeConfig(theta=1e6))
     local_rope = rope.get(AttentionType.LOCAL, RopeConfig(theta=1e4))
-    scaling = {"rope_type": "linear", "factor": global_rope.factor}
-    return fields | {
-        "rope_theta": global_rope.theta,
-        "rope_local_base_freq": local_rope.theta,
-        "rope_scaling": None if global_rope.factor == 1.0 else scaling,
-    }
+    if local_rope.factor != 1.0:  # which only transformers 5 has a word for
+        pairs = (global_rope, "full_attention"), (local_rope, "sliding_attention")
+        stated = {name: _rope_parameters(rope) for rope, name in pairs}
+        return fields | {"rope_parameters": stated}
+    fields |= {"rope_local_base_freq": local_rope.theta, "rope_scaling": None}
+    return fields | _rope_to_json(global_rope)
+
+
+def _rope_parameters(rope: RopeConfig) -> dict[str, Any]:
+    kind = {"rope_type": "linear", "factor": rope.factor}
+    return {"rope_theta": rope.theta} | kind
+
+
+def _rope_to_json(rope: RopeConfig) -> dict[str, Any]:
+    if rope.factor == 1.0:
+        return {"rope_theta": rope.theta}
+    scaling = {"rope_type": "linear", "factor": rope.factor}
+    return {"rope_theta": rope.theta, "rope_scaling": scaling}
 
 
 def classifier_to_json(classifier: Classifier) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Hugging Face keeps them with the text model, GGUF in a file of their own (mmproj).
 """
 
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from gemma.gm.ckpts._errors import CheckpointError
@@ -74,14 +74,14 @@ def vision_to_json(config: VisionConfig) -> dict[str, Any]:
 
 
 def vision_names_huggingface(
-    config: VisionConfig, present: Container[str]
+    config: VisionConfig, present: Collection[str]
 ) -> dict[str, Entry]:
     """Returns `{our path: entry}` for the spelling of the tensors present."""
-    spelled = (p for p in _TOWERS if f"{p}{_PATCHES}.weight" in present)
+    begins = {p: (f"{p}embeddings.", f"{p}encoder.") for p in _TOWERS}
+    spelled = (p for p in _TOWERS if any(n.startswith(begins[p]) for n in present))
     tower = next(spelled, _TOWERS[0])
-    projector = _PROJECTOR
-    if f"model.{_PROJECTOR}mm_input_projection_weight" in present:
-        projector = f"model.{_PROJECTOR}"
+    is_nested = any(name.startswith(f"model.{_PROJECTOR}") for name in present)
+    projector = f"model.{_PROJECTOR}" if is_nested else _PROJECTOR
     names = {
         **_pair("patch_embedding", f"{tower}{_PATCHES}"),
         "position_embedding": Entry(f"{tower}embeddings.position_embedding.weight"),

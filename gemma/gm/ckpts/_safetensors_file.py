@@ -14,6 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from gemma.gm.ckpts._errors import CheckpointError
+from gemma.gm.ckpts._foreign import IS_LFS_POINTER, is_lfs_pointer
 from gemma.gm.ckpts._mapped_file import MappedFile
 
 # As the files call them.
@@ -98,6 +99,8 @@ def _check(path: Path) -> None:
         with safe_open(path, framework="np"):
             pass
     except SafetensorError as error:
+        if is_lfs_pointer(path):
+            raise CheckpointError(f"{path} {IS_LFS_POINTER}") from None
         if _is_pickle(path):
             raise CheckpointError(f"{path} {IS_PICKLE}") from None
         raise CheckpointError(

@@ -101,6 +101,29 @@ def test_published_models_are_written_and_read_back(name):
     assert read(config_to_json(CATALOG[name], "bfloat16")) == CATALOG[name]
 
 
+LINEAR = {"rope_type": "linear", "factor": 4.0}
+ROPES = {
+    "as transformers 4": {"rope_theta": 5e3, "rope_scaling": LINEAR},
+    "older": {"rope_theta": 5e3, "rope_scaling": {"type": "linear", "factor": 4.0}},
+    "as transformers 5": {"rope_parameters": LINEAR | {"rope_theta": 5e3}},
+}
+
+
+@pytest.mark.parametrize("style", ROPES)
+@pytest.mark.parametrize("family", ["gemma", "gemma2"])
+def test_linear_scaling_of_gemma_1_and_2_is_honoured_and_written(family, style):
+    config = read(SIZES | {"model_type": family} | ROPES[style])
+    expected = RopeConfig(theta=5e3, factor=4.0)
+    assert {layer.rope for layer in config.layers} == {expected}
+    assert read(config_to_json(config, "float32")) == config
+
+
+def test_linear_scaling_of_local_layers_is_written():
+    rope = RopeConfig(theta=5e3, factor=4.0)
+    config = gemma3_config(**OURS, local_rope=rope)
+    assert read(config_to_json(config, "float32")) == config
+
+
 def test_a_model_without_local_layers_is_read_back():
     config = gemma3_config(**OURS, attention_types=(GLOBAL,) * 7)
     assert read(config_to_json(config, "float32")) == config

@@ -9,7 +9,9 @@ from gguf_files import MODELS, SIZES, their_tensors, write
 
 from gemma import gm
 from gemma.gm.ckpts import AS_STORED, CheckpointError, load_config, load_model
+from gemma.gm.ckpts._gguf_metadata import config_metadata
 from gemma.gm.nn import (
+    RopeConfig,
     Transformer,
     gemma2_config,
     gemma3_config,
@@ -39,6 +41,55 @@ def test_loaded_is_what_was_written(config, params, tmp_path):
             np.testing.assert_allclose(weight, expected, atol=2e-7, err_msg=name)
         else:
             np.testing.assert_array_equal(weight, expected, err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["gemma", "gemma2"])
+def test_linear_rope_scaling_of_gemma_1_and_2(name, random_params, tmp_path):
+    config, keys = MODELS[name], {"rope.freq_base": 5e3}
+    keys |= {"rope.scaling.type": "linear", "rope.scaling.factor": 4.0}
+    params = random_params(Transformer(config), jax.random.key(3))
+    path = write(tmp_path / "m.gguf", config, their_tensors(params), keys=keys)
+    read = load_config(path)
+    assert {x.rope for x in read.layers} == {RopeConfig(theta=5e3, factor=4.0)}
+    stated = config_metadata(read)
+    assert stated[f"{name}.rope.scaling.factor"] == 4.0
+
+
+@pytest.mark.parametrize(("context", "factor"), [(131_072, 8.0), (32_768, 1.0)])
+def test_files_of_ollama(context, factor, random_params, tmp_path):
+    """Blobs without a suffix, keys of their own, and no word of the scaling."""
+    config = MODELS["gemma3"]
+    params = random_params(Transformer(config), jax.random.key(3))
+    absent = ("rope.freq_base", "rope.scaling.type", "rope.scaling.factor")
+    keys = dict.fromkeys((*absent, "attention.layer_norm_rms_epsilon"))
+    keys |= {"context_length": context}
+    keys |= {"rope.global.freq_base": 5e5, "rope.local.freq_base": 2e4}
+    path = write(tmp_path / "sha256-0a", config, their_tensors(params), keys=keys)
+    read = load_model(path)[0].config
+    assert read.layers[5].rope == RopeConfig(theta=5e5, factor=factor)
+    assert read.layers[0].rope == RopeConfig(theta=2e4)
+    assert read.layers[0].norm_eps == 1e-6
+
+
+def test_other_rope_scalings_are_refused(random_params, tmp_path):
+    config = MODELS["gemma2"]
+    params = random_params(Transformer(config), jax.random.key(3))
+    keys = {"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0}
+    path = write(tmp_path / "m.gguf", config, their_tensors(params), keys=keys)
+    with pytest.raises(CheckpointError, match=r"rope.scaling.type 'yarn' is none of"):
+        load_config(path)
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+def test_a_head_written_out_must_be_the_embedding(shift, params, config, tmp_path):
+    tensors = their_tensors(params)
+    tensors["output.weight"] = tensors["token_embd.weight"] + np.float32(shift)
+    path = write(tmp_path / "m.gguf", config, tensors)
+    if shift == 0:
+        assert load_model(path)[0].config == config
+        return
+    with pytest.raises(CheckpointError, match=r"'output.weight' in .* is not the same"):
+        load_model(path)
 
 
 def test_packed_tensors(params, config, tmp_path):

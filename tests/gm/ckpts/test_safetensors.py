@@ -240,8 +240,25 @@ def test_text_side_of_a_multimodal_checkpoint(folder, tiny, prefix):
 )
 def test_known_extras_are_passed_over(folder, tiny, name):
     """The tied head written out, and buffers of old versions."""
-    change(folder, lambda tensors: tensors | {name: np.ones((3, 2), np.float32)})
+    embedding = "model.embed_tokens.weight"
+    change(folder, lambda tensors: tensors | {name: tensors[embedding]})
     assert_same_params(load_model(folder)[1], tiny.params)
+
+
+@pytest.mark.parametrize("cut", [slice(None), slice(0, 3)])
+def test_a_head_of_its_own_is_refused_and_not_dropped(folder, cut):
+    def untie(tensors):
+        head = tensors["model.embed_tokens.weight"].copy()
+        head[0, 0] += 1
+        return tensors | {"lm_head.weight": head[cut]}
+
+    change(folder, untie)
+    with pytest.raises(
+        CheckpointError, match=r"'lm_head.weight' in .* is not the same"
+    ):
+        load_model(folder)
+    with pytest.raises(CheckpointError, match=r"untied"):
+        open_checkpoint(folder).check()
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
