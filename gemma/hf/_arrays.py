@@ -31,6 +31,21 @@ def to_jax(array: Any) -> Any:
     return jnp.asarray(array)
 
 
+def to_ids(array: Any) -> Any:
+    """Returns ids as an array of JAX; None stays None.
+
+    Raises:
+      TypeError: They are no whole numbers.
+    """
+    ids = to_jax(array)
+    if ids is not None and ids.size and not jnp.issubdtype(ids.dtype, jnp.integer):
+        raise TypeError(
+            f"The ids have dtype {ids.dtype}; whole numbers are needed. Pass what the "
+            "tokenizer returned, or vectors as inputs_embeds."
+        )
+    return ids
+
+
 def to_torch(tree: Any) -> Any:
     """Returns a tree of JAX's arrays as torch's, whole numbers of 64 bits.
 

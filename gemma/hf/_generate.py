@@ -56,7 +56,8 @@ class GenerationMixin(PreTrainedModel):
           inputs: Ids of the prompts, [B, L]; or what a tokenizer or processor returned.
           generation_config: Instead of the model's.
           input_ids: The same as `inputs`.
-          attention_mask: 0 for padding. By default nothing is padding.
+          attention_mask: 0 for padding. By default the tokens `pad_token_id` are padding,
+            unless that token ends answers too.
           pixel_values: The images of all prompts, in the order of their soft tokens, as
             a processor makes them of images of 8 bits; for models that see.
           token_type_ids: What the ids say already: 1 for soft tokens, 0 for others.
@@ -67,7 +68,8 @@ class GenerationMixin(PreTrainedModel):
           **options: Fields of `GenerationConfig`.
 
         Raises:
-          TypeError: An option of transformers that has no equal here.
+          TypeError: An option of transformers that has no equal here, or the ids are
+            no whole numbers.
           ValueError: An option is out of range, or there are images and the model has no
             eyes, or not as many as there are soft tokens for.
         """
@@ -79,7 +81,7 @@ class GenerationMixin(PreTrainedModel):
         if given.input_ids is None:
             raise ValueError("There is no prompt: pass input_ids.")
         config = (generation_config or self.generation_config).changed(options)
-        prompts = given.read(self.transformer.config)
+        prompts = given.read(self.transformer.config, config.padding_id)
         ids = np.asarray(to_jax(given.input_ids))
         if streamer is not None:
             if len(prompts) * config.num_return_sequences > 1:

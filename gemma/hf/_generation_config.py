@@ -174,6 +174,11 @@ class GenerationConfig:
         return [ids] if isinstance(ids, int) else list(ids)
 
     @property
+    def padding_id(self) -> int | None:
+        """The token that is padding of a prompt without a mask, if one is for sure."""
+        return None if self.pad_token_id in self.stop_ids else self.pad_token_id
+
+    @property
     def forbidden_ids(self) -> list[int]:
         """The tokens that never come."""
         words = self.bad_words_ids or ()

@@ -18,7 +18,7 @@ from jax.core import Tracer
 from gemma.gm import ckpts, nn
 from gemma.gm.typing import Cache, Params
 from gemma.gm.weights import QuantizedArray, init_params, num_params
-from gemma.hf._arrays import device_of, is_torch, to_jax, to_torch
+from gemma.hf._arrays import device_of, is_torch, to_ids, to_torch
 from gemma.hf._config import PretrainedConfig
 from gemma.hf._dynamic_cache import DynamicCache
 from gemma.hf._loading import Options, open_pretrained
@@ -370,7 +370,7 @@ class Embeddings:
     def __call__(self, input_ids: Any) -> Any:
         """Returns the vectors of ids, scaled as the first layer has them."""
         variables = {"params": self._model.params}
-        found = self._model.transformer.embed(variables, to_jax(input_ids))
+        found = self._model.transformer.embed(variables, to_ids(input_ids))
         return to_torch(found) if is_torch(input_ids) else found
 
     @property

@@ -15,7 +15,7 @@ from jax.core import Tracer
 
 from gemma.gm import nn
 from gemma.gm.typing import Cache, Params
-from gemma.hf._arrays import to_jax
+from gemma.hf._arrays import to_ids, to_jax
 from gemma.hf._config import PretrainedConfig
 from gemma.hf._dynamic_cache import DynamicCache
 
@@ -91,7 +91,7 @@ def read_inputs(
 ) -> Inputs:
     if (input_ids is None) == (inputs_embeds is None):
         raise ValueError("Pass exactly one of input_ids and inputs_embeds.")
-    embeddings, tokens = to_jax(inputs_embeds), to_jax(input_ids)
+    embeddings, tokens = to_jax(inputs_embeds), to_ids(input_ids)
     if tokens is None:
         assert embeddings is not None
         tokens = jnp.zeros(embeddings.shape[:2], jnp.int32)

@@ -11,7 +11,7 @@ import numpy as np
 
 from gemma.gm.nn import TransformerConfig
 from gemma.gm.vision import VisionConfig
-from gemma.hf._arrays import to_jax
+from gemma.hf._arrays import to_ids, to_jax
 from gemma.hf._eyes import (
     check_places,
     check_types,
@@ -45,16 +45,23 @@ class PromptArrays(NamedTuple):
         """Returns what a mapping has of these, and the rest as it is here."""
         return self._replace(**{n: returned[n] for n in self._fields if n in returned})
 
-    def read(self, config: TransformerConfig) -> list[Prompt]:
+    def read(
+        self, config: TransformerConfig, pad_token_id: int | None = None
+    ) -> list[Prompt]:
         """Returns the prompt of each row.
 
         Args:
           config: The model.
+          pad_token_id: The token that is padding if there is no mask.
 
         Raises:
+          TypeError: The ids are no whole numbers.
           ValueError: They do not fit one another or the model.
         """
-        rows = _rows(np.asarray(to_jax(self.input_ids)), self.attention_mask)
+        ids, mask = np.asarray(to_ids(self.input_ids)), self.attention_mask
+        if mask is None and pad_token_id is not None:
+            mask = ids != pad_token_id
+        rows = _rows(ids, mask)
         check_types(self.token_type_ids, self.input_ids, config.vision)
         if self.pixel_values is not None:
             eyes = require_eyes(config)

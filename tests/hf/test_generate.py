@@ -188,3 +188,25 @@ def test_pipeline_takes_several_texts(lm, tokenizer):
 def test_pipeline_of_another_task(lm):
     with pytest.raises(ValueError, match=r"task is 'fill-mask'; there is 'text-gen"):
         hf.pipeline("fill-mask", model=lm)
+
+
+@pytest.mark.slow
+def test_padding_without_a_mask_is_not_read(lm, ids):
+    alone = greedy(lm, ids, max_new_tokens=4)[0, ids.shape[1] :]
+    pad = lm.generation_config.pad_token_id
+    padded = np.pad(ids, ((0, 0), (3, 0)), constant_values=pad)
+    found = greedy(lm, padded, max_new_tokens=4)
+    assert found[0, padded.shape[1] :].tolist() == alone.tolist()
+
+
+def test_padding_that_ends_answers_is_no_padding_for_sure():
+    assert hf.GenerationConfig(pad_token_id=0, eos_token_id=1).padding_id == 0
+    assert hf.GenerationConfig(pad_token_id=1, eos_token_id=[1, 6]).padding_id is None
+
+
+def test_ids_are_whole_numbers(lm, ids):
+    floats = ids.astype(np.float32) + 0.5
+    calls = lm.generate, lm, lm.get_input_embeddings()
+    for call in calls:
+        with pytest.raises(TypeError, match="dtype float32; whole numbers"):
+            call(floats)
