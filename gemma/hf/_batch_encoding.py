@@ -23,13 +23,26 @@ class BatchEncoding(UserDict):
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self.data = state["data"]
 
-    def to(self, device: Any) -> "BatchEncoding":
-        """Returns PyTorch tensors on a device; other arrays need no such call."""
-        moved = {
-            name: value.to(device) if hasattr(value, "to") else value
-            for name, value in self.items()
-        }
-        return BatchEncoding(moved)
+    def to(self, device: Any, **options: Any) -> "BatchEncoding":
+        """Returns the arrays on a device; PyTorch's also in a dtype.
+
+        Args:
+          device: Of PyTorch, for its tensors; or a model's `device`, which is JAX's: the
+            model takes arrays from anywhere. Or a dtype of PyTorch for what is no
+            integer: ids stay ids.
+          **options: Others of `torch.Tensor.to`.
+        """
+        if type(device).__module__.partition(".")[0] in ("jax", "jaxlib"):
+            return self
+        is_dtype = type(device).__name__ == "dtype"
+
+        def moved(value: Any) -> Any:
+            is_tensor = hasattr(value, "to") and hasattr(value, "is_floating_point")
+            if not is_tensor or (is_dtype and not value.is_floating_point()):
+                return value
+            return value.to(device, **options)
+
+        return BatchEncoding({name: moved(value) for name, value in self.items()})
 
 
 def as_arrays(encoded: Mapping[str, list], kind: str | None) -> BatchEncoding:
@@ -50,21 +63,37 @@ def as_arrays(encoded: Mapping[str, list], kind: str | None) -> BatchEncoding:
             f"return_tensors is {kind!r}; it must be None, 'np', 'jax' or 'pt'."
         )
     for name, rows in encoded.items():
-        if len({len(row) for row in rows}) > 1:
+        if len({np.shape(row)[:1] for row in rows}) > 1:
             raise ValueError(
                 f"The rows of {name} are not equally long, so they make no array. Pass "
                 "padding=True, or truncation=True with a max_length."
             )
     make = {"np": np.array, "jax": _jax, "pt": _pt}[kind]
     return BatchEncoding(
-        {name: make(np.array(rows, np.int64)) for name, rows in encoded.items()}
+        {name: make(_numbers(name, rows)) for name, rows in encoded.items()}
+    )
+
+
+def _numbers(name: str, rows: list) -> np.ndarray:
+    """Returns rows as an array of int64, or of float32 for labels that are no ids."""
+    try:
+        array = np.array(rows)
+    except ValueError:
+        raise ValueError(f"The rows of {name} make no array: {rows!r:.80}.") from None
+    if array.dtype.kind in "iub" or not array.size:
+        return array.astype(np.int64)
+    if array.dtype.kind == "f":
+        return array.astype(np.float32)
+    raise ValueError(
+        f"The rows of {name} are no numbers: {rows!r:.80}. Remove them, or pass "
+        "return_tensors=None."
     )
 
 
 def _jax(rows: np.ndarray) -> Any:
     import jax
 
-    return jax.device_put(rows.astype(np.int32))
+    return jax.device_put(rows.astype(np.int32) if rows.dtype.kind == "i" else rows)
 
 
 def _pt(rows: np.ndarray) -> Any:

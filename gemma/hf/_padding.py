@@ -7,8 +7,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 Side: TypeAlias = Literal["left", "right"]
-Rows: TypeAlias = Mapping[str, Sequence[Sequence[int]]]
+Rows: TypeAlias = Mapping[str, Sequence[Any]]
 
+# What has a number a token. Others, such as labels, belong to whoever adds them: only
+# they know what fills up a row, or whether there is one number for all.
+_OF_TOKENS = ("input_ids", "attention_mask", "token_type_ids", "special_tokens_mask")
 _PADDINGS = (False, True, None, "longest", "max_length", "do_not_pad")
 
 
@@ -41,12 +44,13 @@ class Padding:
         if self.padding == "max_length" and self.max_length is None:
             raise ValueError("padding='max_length' needs a max_length.")
 
-    def apply(self, rows: Rows, *, pad_id: int) -> dict[str, list[list[int]]]:
+    def apply(self, rows: Rows, *, pad_id: int) -> dict[str, list[Any]]:
         """Returns rows filled up, and "attention_mask": which tokens are real.
 
         Args:
           rows: "input_ids", and what goes with them. Without an "attention_mask" all
-            tokens are real.
+            tokens are real. Labels and other names that tokenizers do not return stay
+            as they are.
           pad_id: The token of padding.
         """
         lengths = [len(row) for row in rows["input_ids"]]
@@ -59,7 +63,12 @@ class Padding:
             added = [fills.get(name, 0)] * max(length - len(row), 0)
             return [*added, *row] if self.side == "left" else [*row, *added]
 
-        return {name: [filled(name, row) for row in full[name]] for name in full}
+        return {
+            name: [filled(name, row) for row in entries]
+            if name in _OF_TOKENS
+            else list(entries)
+            for name, entries in full.items()
+        }
 
     def _length(self, lengths: Sequence[int]) -> int:
         if self.padding in (False, None, "do_not_pad"):
@@ -79,13 +88,28 @@ def as_rows(
 
     Args:
       encoded: What a tokenizer returns for a text or for several, or a list of those.
+
+    Raises:
+      ValueError: There is nothing to fill up, or it has no "input_ids".
     """
     if not isinstance(encoded, Mapping):
+        if not encoded:
+            raise ValueError("There are no rows to pad: the list is empty.")
         encoded = {name: [one[name] for one in encoded] for name in encoded[0]}
+    if "input_ids" not in encoded:
+        raise ValueError(
+            "What is padded needs 'input_ids'; it has "
+            f"{', '.join(map(repr, encoded)) or 'nothing'}."
+        )
     ids = encoded["input_ids"]
     is_single = len(ids) > 0 and not are_rows(ids)
     rows = {n: [values] if is_single else values for n, values in encoded.items()}
-    numbers = {n: [list(map(int, row)) for row in rows[n]] for n in rows}
+    numbers = {
+        name: [list(map(int, row)) for row in entries]
+        if name in _OF_TOKENS
+        else entries
+        for name, entries in rows.items()
+    }
     return numbers, is_single
 
 

@@ -192,6 +192,45 @@ def test_rows_of_ids_may_be_padded_later(tokenizer):
 
 
 @pytest.mark.parametrize(
+    ("labels", "dtype"), [([3, 1], np.int64), ([0.5, 1.25], np.float32)]
+)
+def test_labels_are_left_to_who_adds_them(tokenizer, labels, dtype):
+    """Labels of texts were an error, and of tokens filled with 0, which is a label."""
+    rows = [
+        {**tokenizer(text), "labels": label}
+        for text, label in zip(TEXTS, labels, strict=True)
+    ]
+    padded = tokenizer.pad(rows, return_tensors="np")
+    np.testing.assert_array_equal(padded["labels"], np.array(labels, dtype))
+    assert padded["labels"].dtype == dtype
+    assert tokenizer.pad(rows)["labels"] == labels
+
+
+def test_labels_of_tokens_are_not_filled_with_a_label(tokenizer):
+    rows = [{**tokenizer(text), "labels": tokenizer(text).input_ids} for text in TEXTS]
+    assert tokenizer.pad(rows)["labels"] == [row["labels"] for row in rows]
+    with pytest.raises(ValueError, match="rows of labels are not equally long"):
+        tokenizer.pad(rows, return_tensors="np")
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [([], "the list is empty"), ([{"ids": [1]}], "needs 'input_ids'; it has 'ids'")],
+)
+def test_what_cannot_be_padded_is_said(tokenizer, rows, message):
+    with pytest.raises(ValueError, match=message):
+        tokenizer.pad(rows)
+
+
+def test_a_batch_goes_to_the_device_of_a_model(tokenizer):
+    import jax
+
+    batch = tokenizer(TEXTS, padding=True, return_tensors="np")
+    moved = batch.to(jax.devices()[0])
+    np.testing.assert_array_equal(moved.input_ids, batch.input_ids)
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"return_tensors": "np"}, "not equally long"),

@@ -345,3 +345,39 @@ def test_old_calls_are_here_alone(pair):
     with pytest.raises(NotImplementedError):
         theirs.get_special_tokens_mask([9])
     assert ours.get_special_tokens_mask([9]) == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "collator", ["DataCollatorWithPadding", "DataCollatorForSeq2Seq"]
+)
+def test_data_collators_of_transformers(tmp_path, tiny_tokenizer, collator):
+    """Labels get -100, the collator's own, or stay one number a row."""
+    (tmp_path / "tokenizer.model").write_bytes(tiny_tokenizer.model_bytes())
+    ours = hf.AutoTokenizer.from_pretrained(tmp_path)
+    ours.padding_side = "right"
+    of_tokens = collator == "DataCollatorForSeq2Seq"
+    rows = [ours(text) for text in ("Hello world", "Hi")]
+    rows = [
+        {**row, "labels": row.input_ids if of_tokens else i}
+        for i, row in enumerate(rows)
+    ]
+    batch = getattr(transformers, collator)(ours)(rows)
+    length = max(len(row["input_ids"]) for row in rows)
+    expected = [0, 1]
+    if of_tokens:
+        expected = [
+            row["labels"] + [-100] * (length - len(row["labels"])) for row in rows
+        ]
+    assert batch["labels"].tolist() == expected
+    assert batch["input_ids"].shape == (2, length)
+
+
+def test_a_batch_in_a_dtype_keeps_its_ids(tmp_path, tiny_tokenizer):
+    import torch
+
+    (tmp_path / "tokenizer.model").write_bytes(tiny_tokenizer.model_bytes())
+    batch = hf.AutoTokenizer.from_pretrained(tmp_path)("Hello", return_tensors="pt")
+    batch["pixel_values"] = torch.zeros(1, 2)
+    moved = batch.to(torch.bfloat16)
+    assert moved.input_ids.dtype == torch.int64
+    assert moved.pixel_values.dtype == torch.bfloat16
