@@ -296,7 +296,7 @@ class Sampler:
             )
             for i, encoded in enumerate(prompts)
         ]
-        with_logits = num_logprobs is not None
+        with_logits, known = num_logprobs is not None, self.tokenizer.vocab_size
         choice = make_choice(
             each_row(Sampling() if sampling is None else sampling, len(rows)),
             row_seeds(rng, len(rows)) if rows else [],
@@ -306,7 +306,7 @@ class Sampler:
             screen=None if with_logits else self._screen,
         )
         asked = Questions(
-            rows, prompts, choice, frozenset(stop_ids), num_logprobs, last_state
+            rows, prompts, choice, frozenset(stop_ids), num_logprobs, known, last_state
         )
         runtime = self._runtime(len(rows), with_logits=with_logits)
         return Stream(runtime, asked, keeps_state=return_state)

@@ -59,6 +59,7 @@ class Questions:
       choice: How their tokens are chosen.
       stop_ids: Tokens that end an answer.
       num_logprobs: How many log-probabilities come with each token, if any.
+      num_known: How many tokens have a text; rows of the embedding beyond have none.
       last_state: What was computed before, if anything.
     """
 
@@ -67,6 +68,7 @@ class Questions:
     choice: Choice
     stop_ids: frozenset[int]
     num_logprobs: int | None
+    num_known: int
     last_state: State | None
 
 
@@ -286,7 +288,9 @@ class Stream(Iterator[Piece]):
         rows = self._asked.rows
         logprobs: list[TokenLogprobs | None] = [None] * len(rows)
         if self._asked.num_logprobs is not None:
-            logprobs = _host_logprobs(step, self._asked.num_logprobs)
+            logprobs = _host_logprobs(
+                step, self._asked.num_logprobs, self._asked.num_known
+            )
         for row, token_id, logprob in zip(rows, step.tokens, logprobs, strict=True):
             if row.finish_reason is None:
                 yield row.push(int(token_id), logprob)
@@ -318,8 +322,13 @@ def _is_lost(cache: Cache) -> bool:
     return any(leaf.is_deleted() for leaf in jax.tree.leaves(cache))
 
 
-def _host_logprobs(step: _Step, num_top: int) -> list[TokenLogprobs | None]:
-    found = jax.device_get(_logprobs_of(step.logits, step.tokens, num_top=num_top))
+def _host_logprobs(
+    step: _Step, num_top: int, num_known: int
+) -> list[TokenLogprobs | None]:
+    assert step.logits is not None
+    known = step.logits[:, :num_known]
+    num_top = min(num_top, num_known)
+    found = jax.device_get(_logprobs_of(known, step.tokens, num_top=num_top))
     return [
         TokenLogprobs(
             float(chosen), tuple(zip(ids.tolist(), top.tolist(), strict=True))
