@@ -32,6 +32,8 @@ from gemma.gm.vision import VisionConfig
 from gemma.gm.weights import num_out_axes
 
 _MODEL_TYPES = {"gemma": "gemma", "gemma2": "gemma2", "gemma3_text": "gemma3"}
+# ShieldGemma 2 is a Gemma 3 4B whose answer is the next token, "Yes" or "No".
+_MULTIMODAL_TYPES = ("gemma3", "shieldgemma2")
 
 # The default of each field in transformers 5.23: published files leave them out.
 _DEFAULTS = {
@@ -160,7 +162,7 @@ def config_from_json(stated: Mapping[str, Any], where: object) -> TransformerCon
       where: The file, for error messages.
     """
     model_type, whole = stated.get("model_type"), stated
-    if model_type == "gemma3":
+    if model_type in _MULTIMODAL_TYPES:
         text = stated.get("text_config", {})
         if not isinstance(text, Mapping):
             raise CheckpointError(f"{where} does not describe a Gemma: text_config.")
@@ -196,7 +198,8 @@ def config_from_json(stated: Mapping[str, Any], where: object) -> TransformerCon
 
 def _vision(stated: Mapping[str, Any]) -> VisionConfig | None:
     """Reads the eyes of a multimodal config."""
-    if stated["model_type"] != "gemma3" or stated.get("vision_config") is None:
+    is_multimodal = stated["model_type"] in _MULTIMODAL_TYPES
+    if not is_multimodal or stated.get("vision_config") is None:
         return None
     return vision_from_json(
         stated["vision_config"],

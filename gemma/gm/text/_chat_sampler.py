@@ -221,7 +221,7 @@ class ChatSampler:
                     "chat(None) answers it; undo() takes it back."
                 )
         limit = self._answer_limit(max_new_tokens)
-        kept = self._fitting([*before, turn], limit if max_new_tokens else None)
+        kept = self._fitting([*before, turn])
         stream = self._sampler.stream(
             self._with_system(kept),
             sampling=sampling or self._sampling,
@@ -307,13 +307,15 @@ class ChatSampler:
             )
         return max_new_tokens
 
-    def _fitting(self, turns: list[Turn], num_new: int | None) -> list[Turn]:
+    def _fitting(self, turns: list[Turn]) -> list[Turn]:
         """Returns the turns that fit the cache with an answer.
+
+        Room for one token of the answer is enough. Where turns are dropped, a quarter
+        of the cache becomes free, however short the answer is to be: after a drop the
+        whole conversation is computed again, so it must not be needed in each turn.
 
         Args:
           turns: The conversation, which ends in a question.
-          num_new: Tokens of the answer; if None, room for one is enough, or for a
-            quarter of the cache where turns are dropped anyway.
         """
         length = self._sampler.cache_length
         num_tokens = len(self._sampler.encode(self._with_system(turns)))
@@ -325,7 +327,7 @@ class ChatSampler:
                 f"cache holds {length:,} with the answer. Pass a larger cache_length or "
                 "drop_oldest=True, or call reset()."
             )
-        wanted = min(num_new or length, length // 4)
+        wanted = length // 4
         while num_tokens + wanted > length and len(turns) > 1:
             turns = turns[2:]
             num_tokens = len(self._sampler.encode(self._with_system(turns)))

@@ -165,6 +165,18 @@ def test_conversation_that_does_not_fit_is_an_error_with_a_way_out(make):
         make(drop_oldest=True).chat("the rain " * 60)
 
 
+@pytest.mark.slow
+def test_a_full_cache_is_not_computed_again_in_each_turn(make):
+    """With short answers one turn was dropped in each turn, so nothing was reused."""
+    chat = make(drop_oldest=True)
+    num_drops = 0
+    for _ in range(24):
+        before = len(chat.turns)
+        chat.chat("the rain", max_new_tokens=1)
+        num_drops += len(chat.turns) <= before
+    assert 2 <= num_drops <= 12  # it was each of 17 turns with a full cache
+
+
 def test_answers_longer_than_their_limit_are_refused(make):
     chat = make(max_out_length=10)
     with pytest.raises(ValueError, match="max_new_tokens is 11 but max_out_length is"):

@@ -1,0 +1,80 @@
+"""Small replicas of published repositories: their metadata with tiny random weights.
+
+`data/published.json` has the config.json and generation_config.json of published
+repositories as public listings and printed configs state them; some are rebuilt from
+their family. Sizes are shrunk here, all other keys stay as published.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from gemma.gm.ckpts import config_from_json, save_model
+from gemma.gm.nn import Transformer
+
+DATA = Path(__file__).parent / "data"
+PUBLISHED = json.loads((DATA / "published.json").read_bytes())
+# Of the tiny tokenizer: ids it has, and the tokens that published ones call 106 or 107.
+ROWS, END_OF_TURN = 480, 6
+_SIZES = {
+    "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 7,
+    "num_attention_heads": 4, "head_dim": 8, "sliding_window": 8,
+    "max_position_embeddings": 64,
+}  # fmt: skip
+_VISION = {
+    "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1,
+    "num_attention_heads": 2, "image_size": 28, "patch_size": 14,
+}  # fmt: skip
+
+
+def replica_config(name: str) -> dict[str, Any]:
+    """Returns the config.json of a replica."""
+    stated = _with_small_ids(PUBLISHED[name]["config"])
+    if "text_config" not in stated:
+        return _small_text(stated)
+    stated |= {
+        "text_config": _small_text(stated["text_config"]),
+        "vision_config": stated["vision_config"] | _VISION,
+        "mm_tokens_per_image": 1,
+        "image_token_index": ROWS,
+    }
+    return stated
+
+
+def make_replica(name: str, folder: Path) -> Path:
+    """Writes a replica with weights and a tokenizer; returns its folder."""
+    config = replica_config(name)
+    model = Transformer(config_from_json(config, name))
+    save_model(folder, model, model.init(jax.random.key(0)))
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    generation = _with_small_ids(PUBLISHED[name].get("generation_config", {}))
+    (folder / "generation_config.json").write_text(json.dumps(generation), "utf-8")
+    state = json.loads((DATA / "tiny_tokenizer.json").read_bytes())
+    if model.config.family == "gemma3":
+        token = {"id": ROWS, "content": "<image_soft_token>", "special": True}
+        state["added_tokens"].append(token)
+    (folder / "tokenizer.json").write_text(json.dumps(state), "utf-8")
+    return folder
+
+
+def _small_text(stated: dict[str, Any]) -> dict[str, Any]:
+    small = stated | _SIZES
+    heads, kv_heads = (
+        stated.get(f"num_{kind}_heads") for kind in ("attention", "key_value")
+    )
+    small["num_key_value_heads"] = 4 if heads == kv_heads else min(kv_heads or 2, 2)
+    if stated.get("layer_types"):
+        small["layer_types"] = stated["layer_types"][: _SIZES["num_hidden_layers"]]
+    # Multimodal models have 64 rows more; text-only Gemma 3 none for the image token.
+    small["vocab_size"] = ROWS + 64 * (stated.get("vocab_size", 262_208) == 262_208)
+    return small
+
+
+def _with_small_ids(stated: dict[str, Any]) -> dict[str, Any]:
+    ends = stated.get("eos_token_id")
+    small = {106: END_OF_TURN, 107: END_OF_TURN}
+    if isinstance(ends, list):
+        return stated | {"eos_token_id": [small.get(end, end) for end in ends]}
+    return stated | ({} if ends is None else {"eos_token_id": small.get(ends, ends)})
