@@ -306,6 +306,7 @@ def test_no_example_of_what_is_not_understood(pattern):
     assert example_of(pattern) is None
 
 
+@pytest.mark.filterwarnings("ignore:Possible .* at position:FutureWarning")
 @given(st.text(alphabet="ab(|)[]^{2,}*+?\\d."))
 def test_any_text_may_be_asked_for_an_example(pattern):
     example_of(pattern)
