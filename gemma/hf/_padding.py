@@ -9,8 +9,8 @@ import numpy as np
 Side: TypeAlias = Literal["left", "right"]
 Rows: TypeAlias = Mapping[str, Sequence[Any]]
 
-# What has a number a token. Others, such as labels, belong to whoever adds them: only
-# they know what fills up a row, or whether there is one number for all.
+# Entries with a number a token. What pads others, such as labels, is up to the data
+# collator that adds them; there may be one label a row.
 _OF_TOKENS = ("input_ids", "attention_mask", "token_type_ids", "special_tokens_mask")
 _PADDINGS = (False, True, None, "longest", "max_length", "do_not_pad")
 

@@ -409,7 +409,7 @@ def test_a_damaged_generation_config_is_named(gemma, folder, tmp_path):
     assert (outcome.code, outcome.stdout) == (1, "")
     assert f"{folder / 'generation_config.json'} is not JSON: " in outcome.stderr
     assert outcome.stderr.rstrip().endswith(
-        "Repair it, or remove it: the model does without."
+        "Repair the file, or remove it: the model does without."
     )
 
 

@@ -5,13 +5,13 @@ Reference: `generation_config.json` and `config.json` of transformers; the keys
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gemma.gm.ckpts._errors import CheckpointError
 from gemma.gm.ckpts._gguf import find_gguf, read_gguf_metadata
+from gemma.gm.ckpts._json import read_json_object
 
 # Tokens that end an answer, by the names of GGUF: of a text, a turn and a message.
 _GGUF_ENDS = ("eos_token_id", "eot_token_id", "eom_token_id")
@@ -50,8 +50,8 @@ def read_generation_defaults(path: Path) -> GenerationDefaults:
     if gguf := find_gguf(path):
         return defaults_from_metadata(read_gguf_metadata(gguf), gguf)
     folder = path if path.is_dir() else path.parent
-    generation, where = _read_json(folder, "generation_config.json")
-    config, _ = _read_json(folder, "config.json")
+    where = folder / "generation_config.json"
+    generation, config = _read_json(where), _read_json(folder / "config.json")
     stated = [generation.get("eos_token_id"), config.get("eos_token_id")]
     # Without do_sample the other numbers are not used.
     drawn = generation if generation.get("do_sample") else {}
@@ -106,17 +106,13 @@ def _defaults(
     return GenerationDefaults(stop_ids=tuple(sorted(ids)), sampling=kept)
 
 
-def _read_json(folder: Path, name: str) -> tuple[Mapping[str, Any], Path]:
-    path = folder / name
+def _read_json(path: Path) -> Mapping[str, Any]:
+    """Returns the object in a file that a folder need not have."""
     if not path.is_file():
-        return {}, path
+        return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as error:
+        return read_json_object(path)
+    except CheckpointError as error:
         raise CheckpointError(
-            f"{path} is not JSON: {error}. Repair it, or remove it: the model does "
-            "without."
+            f"{error} Repair the file, or remove it: the model does without."
         ) from None
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{path} does not hold a JSON object.")
-    return found, path

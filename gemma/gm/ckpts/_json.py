@@ -5,12 +5,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gemma.gm.ckpts._errors import CheckpointError
 from gemma.gm.ckpts._unfinished import whole_file
 
 
 def json_bytes(stated: Mapping[str, Any]) -> bytes:
     """Returns what such a file holds: indented, with a line end behind it."""
     return (json.dumps(stated, indent=2) + "\n").encode()
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Returns the object that a file holds.
+
+    Raises:
+      CheckpointError: The file cannot be read, or holds something else.
+    """
+    try:
+        stated = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:
+        raise CheckpointError(f"{path} is not JSON: {error}") from None
+    if not isinstance(stated, dict):
+        raise CheckpointError(f"{path} does not hold a JSON object.")
+    return stated
 
 
 def write_json(path: Path, stated: Mapping[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from gemma.gm.ckpts._foreign import refuse_foreign
 from gemma.gm.ckpts._gguf import GgufFile, find_gguf, find_mmproj
 from gemma.gm.ckpts._heads import refuse_untied_head
 from gemma.gm.ckpts._joined_tensors import JoinedTensors
+from gemma.gm.ckpts._json import read_json_object
 from gemma.gm.ckpts._names import Entry
 from gemma.gm.ckpts._names_gguf import config_from_metadata, names_gguf
 from gemma.gm.ckpts._names_huggingface import (
@@ -237,12 +237,7 @@ def _open_gguf(file: GgufFile, text_only: bool) -> Checkpoint:
 
 
 def _open_huggingface(path: Path, text_only: bool) -> Checkpoint:
-    try:
-        stated = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as error:
-        raise CheckpointError(f"{path / 'config.json'} is not JSON: {error}") from None
-    if not isinstance(stated, dict):
-        raise CheckpointError(f"{path / 'config.json'} does not hold a JSON object.")
+    stated = read_json_object(path / "config.json")
     refuse_foreign(path, stated)
     config = config_from_json(stated, path / "config.json")
     if text_only:

@@ -127,7 +127,7 @@ def names_huggingface(
 
 def _prefix(config: TransformerConfig, present: Collection[str]) -> str:
     """Returns the prefix of most tensors present, any one of which may be missing."""
-    # With eyes we write as the published checkpoints do, which all versions read.
+    # Multimodal models are written as published checkpoints are: all versions read it.
     default = _PREFIXES[0 if config.vision is None else 2]
 
     def count(prefix: str) -> int:

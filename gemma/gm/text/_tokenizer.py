@@ -15,8 +15,10 @@ import numpy.typing as npt
 
 from gemma.gm.ckpts import (
     defaults_from_metadata,
+    find_gguf,
     num_held,
     read_generation_defaults,
+    read_gguf_metadata,
 )
 from gemma.gm.text._sentencepiece import build_processor, serialize
 from gemma.gm.text._vocabulary import (
@@ -82,6 +84,8 @@ class Tokenizer:
           CheckpointError: A file that states stop tokens is damaged.
         """
         path = Path(path)
+        if path.is_file() and find_gguf(path):
+            return cls.from_metadata(read_gguf_metadata(path), path)
         vocabulary = read_vocabulary(path)
         try:
             found = cls(vocabulary)
@@ -97,7 +101,10 @@ class Tokenizer:
           metadata: Keys and values.
           where: The file, for error messages.
         """
-        found = cls(from_gguf_metadata(metadata))
+        try:
+            found = cls(from_gguf_metadata(metadata))
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
         stated = defaults_from_metadata(metadata, where).stop_ids
         return found.stopping_also_at(stated)
 

@@ -6,21 +6,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from gemma.gm.ckpts import CheckpointError, load_model, open_checkpoint, save_model
+from gemma.gm.ckpts import CheckpointError, load_model, open_checkpoint
 from gemma.gm.weights import flatten
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0a\nsize 12\n"
-
-
-@pytest.fixture
-def tiny(tiny_model):
-    return tiny_model("gemma3_gqa_stretched")
-
-
-@pytest.fixture
-def folder(tiny, tmp_path):
-    save_model(tmp_path / "model", tiny.model, tiny.params)
-    return tmp_path / "model"
 
 
 def keep(folder, wanted) -> None:

@@ -29,18 +29,6 @@ def assert_same_params(found, expected):
 
 
 @pytest.fixture
-def tiny(tiny_model):
-    return tiny_model("gemma3_gqa_stretched")
-
-
-@pytest.fixture
-def folder(tiny, tmp_path):
-    """A folder with one file."""
-    save_model(tmp_path / "model", tiny.model, tiny.params)
-    return tmp_path / "model"
-
-
-@pytest.fixture
 def shards(tiny, tmp_path):
     """A folder with several files and an index."""
     path = tmp_path / "model"
