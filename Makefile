@@ -20,8 +20,9 @@ KERNELS := CMakeLists.txt $(wildcard gemma/gm/kernels/*.cc gemma/gm/kernels/*.h 
 
 .PHONY: demo test check format-check lint types imports tokenizers parity llama docs bench quality sanitize format clean
 
-demo: $(VENV)/ready
-	$(BIN)/gemma generate "The capital of France is" --max-new-tokens 32
+# What a user installs, not the developers' tools.
+demo: $(USER_VENV)/ready
+	$(USER_VENV)/bin/gemma generate "The capital of France is" --max-new-tokens 32
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
@@ -100,9 +101,9 @@ $(PARITY)/ready: pyproject.toml $(VENV)/ready
 
 # What users install: developers' tools bring libraries that JAX imports where it finds them.
 $(USER_VENV)/ready: pyproject.toml $(KERNELS) $(shell git ls-files gemma)
+	@echo "Installing gemma-jax, JAX and Gemma 3 270M (253 MB) into $(USER_VENV)."
 	$(PYTHON) -m venv $(USER_VENV)
-	$(USER_VENV)/bin/python -m pip install --quiet --upgrade pip
-	$(USER_VENV)/bin/python -m pip install --quiet '.[demo,hub]'
+	$(USER_VENV)/bin/python -m pip install --disable-pip-version-check '.[demo,hub]'
 	touch $@
 
 # Compiled here, for this machine's instructions: the wheels of others would be slower.
