@@ -77,7 +77,10 @@ def their_keys(config) -> dict[str, object]:
     return keys
 
 
-def write(path, config, tensors, *, keys=None, types=(), architecture=None):
+def write(
+    path, config, tensors, *, keys=None, types=(), architecture=None, num_parts=1,
+    num_tokens=70,
+):  # fmt: skip
     """Writes a model. `keys` replaces metadata, `types` says how tensors are packed."""
     architecture = architecture or config.family
     writer = gguf.GGUFWriter(path, architecture)
@@ -86,7 +89,9 @@ def write(path, config, tensors, *, keys=None, types=(), architecture=None):
         if value is not None:
             kind = kinds.get(type(value), gguf.GGUFValueType.STRING)
             writer.add_key_value(f"{architecture}.{key}", value, kind)
-    writer.add_array("tokenizer.ggml.tokens", [f"t{i}" for i in range(70)])
+    writer.add_array("tokenizer.ggml.tokens", [f"t{i}" for i in range(num_tokens)])
+    if num_parts > 1:
+        writer.add_uint16("split.count", num_parts)
     for name, values in tensors.items():
         type_ = dict(types).get(name)
         packed = values if type_ is None else gguf.quants.quantize(values, type_)

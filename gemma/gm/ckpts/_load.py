@@ -13,8 +13,8 @@ import numpy as np
 
 from gemma.gm import hub, kernels, peft
 from gemma.gm.ckpts._errors import CheckpointError
-from gemma.gm.ckpts._foreign import refuse_foreign
-from gemma.gm.ckpts._gguf import GgufFile, find_gguf, find_mmproj
+from gemma.gm.ckpts._foreign import refuse_foreign, refuse_split
+from gemma.gm.ckpts._gguf import EMBEDDING, GgufFile, find_gguf, find_mmproj
 from gemma.gm.ckpts._heads import refuse_untied_head
 from gemma.gm.ckpts._joined_tensors import JoinedTensors
 from gemma.gm.ckpts._json import read_json_object
@@ -224,7 +224,11 @@ def open_checkpoint(
 
 
 def _open_gguf(file: GgufFile, text_only: bool) -> Checkpoint:
+    refuse_split(file.path, file.metadata)
     config = config_from_metadata(file.metadata, file.path)
+    # Of Ollama's files the tokenizer has fewer or more tokens.
+    if table := file.shapes.get(EMBEDDING):
+        config = dataclasses.replace(config, vocab_size=table[0])
     names, tensors = names_gguf(config), file
     eyes = None if text_only or config.family != "gemma3" else find_mmproj(file.path)
     if eyes is not None:
