@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from gemma.gm._lazy import lazily
 from gemma.gm.ckpts._added_tokens import num_held
 from gemma.gm.ckpts._errors import CheckpointError
+from gemma.gm.ckpts._foreign import IS_LFS_POINTER, is_lfs_pointer
 from gemma.gm.ckpts._generation_defaults import (
     SAMPLING_KEYS,
     GenerationDefaults,
@@ -76,6 +77,7 @@ __getattr__ = lazily(
 __all__ = [
     "AS_STORED",
     "EMBEDDING",
+    "IS_LFS_POINTER",
     "MAX_SHARD_BYTES",
     "SAMPLING_KEYS",
     "Checkpoint",
@@ -95,6 +97,7 @@ __all__ = [
     "from_deepmind",
     "gguf_rounded",
     "infer_config",
+    "is_lfs_pointer",
     "json_bytes",
     "load_classifier",
     "load_config",

@@ -5,6 +5,7 @@ Reference: `generation_config.json` and `config.json` of transformers; the keys
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -90,16 +91,18 @@ def _defaults(
         for token_id in value if isinstance(value, list) else [value]:
             if token_id is None:
                 continue
-            if not isinstance(token_id, int) or isinstance(token_id, bool):
+            if type(token_id) is not int or token_id < 0:
                 raise CheckpointError(
                     f"{where} names {token_id!r} as the token that ends a text; "
-                    "a token id is a whole number."
+                    "a token id is a whole number of 0 or more."
                 )
             ids.add(token_id)
     kept = {name: value for name, value in sampling.items() if value is not None}
     for name, value in kept.items():
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise CheckpointError(f"{where} has {name} {value!r}; it is no number.")
+        if type(value) not in (int, float) or not math.isfinite(value):
+            raise CheckpointError(
+                f"{where} has {name} {value!r}; it must be a finite number."
+            )
     # transformers writes 0 for "all tokens".
     if not kept.get("top_k", True):
         del kept["top_k"]
@@ -114,5 +117,5 @@ def _read_json(path: Path) -> Mapping[str, Any]:
         return read_json_object(path)
     except CheckpointError as error:
         raise CheckpointError(
-            f"{error} Repair the file, or remove it: the model does without."
+            f"{error.args[0].rstrip('.')}. Repair the file, or remove it: the model does without."
         ) from None

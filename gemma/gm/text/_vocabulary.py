@@ -14,7 +14,12 @@ from google.protobuf.message import DecodeError
 from jaxtyping import Float32, UInt8
 from sentencepiece import sentencepiece_model_pb2 as model_pb2
 
-from gemma.gm.ckpts import Strings, read_gguf_metadata
+from gemma.gm.ckpts import (
+    IS_LFS_POINTER,
+    Strings,
+    is_lfs_pointer,
+    read_gguf_metadata,
+)
 
 # The class is made at import, where pyright cannot see it.
 ModelProto = model_pb2.ModelProto  # pyright: ignore[reportAttributeAccessIssue]
@@ -117,6 +122,8 @@ def read_vocabulary(path: str | Path) -> Vocabulary:
       ValueError: The file is damaged, or its tokenizer is not like Gemma's.
     """
     path = _tokenizer_file(Path(path))
+    if is_lfs_pointer(path):
+        raise ValueError(f"{path} {IS_LFS_POINTER}")
     match path.suffix:
         case ".json":
             return from_json_file(path)

@@ -74,8 +74,32 @@ def test_an_answer_ends_there(tiny_folder, tmp_path):
     assert answer.finish_reason == "stop"
 
 
-@pytest.mark.parametrize("value", ["<eos>", 1.5, [True]])
+@pytest.mark.parametrize("value", ["<eos>", 1.5, [True], -1])
 def test_nonsense_is_refused_by_file(tmp_path, value):
     folder = write(tmp_path, generation_config={"eos_token_id": value})
     with pytest.raises(gm.ckpts.CheckpointError, match="generation_config"):
         gm.text.Tokenizer.from_path(folder)
+
+
+@pytest.mark.parametrize("value", ["warm", float("nan"), True])
+def test_sampling_that_is_no_number_is_refused(tmp_path, value):
+    stated = {"do_sample": True, "temperature": value}
+    folder = write(tmp_path, generation_config=stated)
+    with pytest.raises(gm.ckpts.CheckpointError, match=r"temperature .* finite number"):
+        gm.ckpts.read_generation_defaults(folder)
+
+
+def test_recommended_sampling_is_read(tmp_path):
+    stated = {"do_sample": True, "top_k": 64, "top_p": 0.95}
+    folder = write(tmp_path, generation_config=stated)
+    found = gm.ckpts.read_generation_defaults(folder).sampling
+    assert found == {"temperature": 1.0, "top_k": 64, "top_p": 0.95}
+    write(tmp_path, generation_config=stated | {"do_sample": False})
+    assert gm.ckpts.read_generation_defaults(folder).sampling == {}
+
+
+def test_a_git_lfs_pointer_says_so(tmp_path):
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
+    (tmp_path / "tokenizer.json").write_bytes(pointer)
+    with pytest.raises(ValueError, match="is a git-LFS pointer"):
+        gm.text.Tokenizer.from_path(tmp_path)
