@@ -132,10 +132,10 @@ def _generation_config(
 
 def _gguf_metadata(checkpoint: "Checkpoint") -> Mapping[str, Any] | None:
     """Returns what a GGUF file states; None of a folder."""
-    from gemma.gm.ckpts import read_gguf_metadata
+    from gemma.gm.ckpts import find_gguf, read_gguf_metadata
 
-    is_gguf = checkpoint.path.suffix == ".gguf" and checkpoint.path.is_file()
-    return read_gguf_metadata(checkpoint.path) if is_gguf else None
+    gguf = find_gguf(checkpoint.path)
+    return None if gguf is None else read_gguf_metadata(gguf)
 
 
 def _folder(checkpoint: "Checkpoint") -> Path:

@@ -326,7 +326,8 @@ def read_config(name: str | Path) -> dict[str, Any]:
     """
     path = hub.resolve(name)
     file = (path if path.is_dir() else path.parent) / _FILE
-    if path.suffix == ".gguf" or not file.exists():
+    is_gguf = path.is_file() and ckpts.find_gguf(path) is not None
+    if is_gguf or not file.exists():
         config = ckpts.load_config(path)
         return ckpts.config_to_json(config, "bfloat16") | {"dtype": None}
     try:

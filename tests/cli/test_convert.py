@@ -187,6 +187,18 @@ def test_what_a_gguf_file_says_becomes_files(converted, folder, tiny_tokenizer):
     assert (stated["add_bos_token"], stated["bos_token"]) == (True, "<bos>")
 
 
+def test_a_file_without_a_suffix_becomes_the_same_files(converted, folder, tmp_path):
+    """Ollama's blobs have none; a folder without a tokenizer was made of one."""
+    path, _ = converted("made.gguf", model=folder)
+    expected, _ = converted("back", "--format", "huggingface", model=path)
+    blob = path.rename(tmp_path / "sha256-0a")
+    made, _ = converted("again", "--format", "huggingface", model=blob)
+    names = [file.name for file in sorted(expected.iterdir())]
+    assert [file.name for file in sorted(made.iterdir())] == names
+    for name in names:
+        assert (made / name).read_bytes() == (expected / name).read_bytes(), name
+
+
 def test_a_gguf_file_of_another_keeps_what_it_says(converted, folder):
     first, _ = converted("first.gguf", model=folder)
     second, _ = converted("second.gguf", "--dtype", "q8_0", model=first)

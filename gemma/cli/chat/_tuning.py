@@ -24,7 +24,9 @@ def is_tuned(
       gguf_metadata: What its file states, if it is a GGUF file.
     """
     stated = gguf_metadata or {}
-    if "tokenizer.chat_template" in stated or _has_template(path):
+    if "tokenizer.chat_template" in stated:
+        return True
+    if gguf_metadata is None and _has_template(path):
         return True
     stated_names = [str(stated.get(key, "")) for key in _NAME_KEYS]
     names = [name or "", *stated_names, *_own_names(path)]
@@ -32,8 +34,6 @@ def is_tuned(
 
 
 def _has_template(path: Path) -> bool:
-    if path.suffix == ".gguf":  # which says all itself
-        return False
     folder = path if path.is_dir() else path.parent
     if (folder / "chat_template.jinja").exists():
         return True
