@@ -57,6 +57,24 @@ def test_their_folder_here(name, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["gemma1_mqa", "gemma2_gqa"])
+def test_linear_rope_scaling_of_gemma_1_and_2(name, tmp_path):
+    """It was ignored without a word. A folder that is written here has it too."""
+    config = SHAPES[name]()
+    config.rope_parameters |= {"rope_type": "linear", "factor": 4.0}
+    theirs = random_model(config, seed=SEED)
+    theirs.save_pretrained(tmp_path / "theirs")
+    model, params = gm.ckpts.load_model(tmp_path / "theirs")
+    tokens = some_tokens(model.config.vocab_size)
+    expected = their_logits(theirs, tokens)
+    logits = apply(model, params, tokens.astype(np.int32))
+    assert_close(logits, expected, law="parity")
+    gm.ckpts.save_model(tmp_path / "ours", model, params)
+    back = type(theirs).from_pretrained(tmp_path / "ours", attn_implementation="eager")
+    np.testing.assert_array_equal(their_logits(back, tokens), expected)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHAPES)
 def test_their_bfloat16_folder_here(name, tmp_path):
     """The same weights in float32 arithmetic, and in bfloat16 arithmetic."""

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gemma.gm.ckpts._added_tokens import num_held
-from gemma.gm.ckpts._names_gguf import config_from_metadata
+from gemma.gm.ckpts._names_gguf import LONG_CONTEXT, config_from_metadata
 from gemma.gm.ckpts._names_vision import vision_from_metadata
 from gemma.gm.ckpts._strings import Strings
 from gemma.gm.nn import AttentionType, LayerConfig, RopeConfig, TransformerConfig
@@ -164,7 +164,7 @@ def _config_keys(config: TransformerConfig) -> dict[str, Any]:
         keys["final_logit_softcapping"] = float(config.final_softcap)
     if rope.factor != 1.0:
         keys |= {"rope.scaling.type": "linear", "rope.scaling.factor": rope.factor}
-    elif config.family == "gemma3":
+    elif config.family == "gemma3" and config.max_positions >= LONG_CONTEXT:
         # Readers take a scaling that is not stated for 8, where the context is long.
         keys["rope.scaling.type"] = "none"
     return keys

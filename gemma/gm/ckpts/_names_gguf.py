@@ -28,7 +28,7 @@ from gemma.gm.weights import num_out_axes
 # The converter of llama.cpp adds one to the weight of every norm of these families.
 _NORM = -1.0
 
-_LONG_CONTEXT = 131_072
+LONG_CONTEXT = 131_072
 
 _COMMON = {
     "attn/q": Entry("attn_q.weight"),
@@ -141,7 +141,7 @@ def _global_rope(get: Any, sizes: Mapping[str, Any]) -> RopeConfig:
     """
     rope = _rope(get, get("rope.global.freq_base", 1e6))
     is_stated = get("rope.scaling.type", None) is not None
-    if is_stated or sizes["max_positions"] < _LONG_CONTEXT:
+    if is_stated or sizes["max_positions"] < LONG_CONTEXT:
         return rope
     return RopeConfig(theta=rope.theta, factor=8.0)
 
