@@ -28,6 +28,7 @@ from gemma.gm.weights import num_out_axes
 # The converter of llama.cpp adds one to the weight of every norm of these families.
 _NORM = -1.0
 
+# Published models of so long a context have positions stretched by 8.
 LONG_CONTEXT = 131_072
 
 _COMMON = {
