@@ -87,7 +87,7 @@ format: $(VENV)/ready
 $(VENV)/ready: pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[demo,hub,constrained,mcp,orbax,docs,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[demo,hub,constrained,templates,mcp,orbax,docs,dev]'
 	touch $@
 
 # The kernels lie beside the source: they are not built twice.
@@ -96,7 +96,7 @@ $(PARITY)/ready: pyproject.toml $(VENV)/ready
 	$(PARITY)/bin/python -m pip install --quiet --upgrade pip
 	$(PARITY)/bin/python -m pip install --quiet $(PEERS)
 	$(PARITY)/bin/python -m pip install --quiet --config-settings=wheel.cmake=false \
-	  --editable '.[demo,hub,constrained,mcp,orbax,dev]'
+	  --editable '.[demo,hub,constrained,templates,mcp,orbax,dev]'
 	touch $@
 
 # What users install: developers' tools bring libraries that JAX imports where it finds them.

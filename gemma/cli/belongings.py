@@ -1,6 +1,5 @@
 """What goes with the weights of a model: tokenizer, chat template, how to draw."""
 
-import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,20 +55,12 @@ def gguf_tokenizer(checkpoint: "Checkpoint") -> "Tokenizer":
 
 def gguf_chat_template(checkpoint: "Checkpoint") -> str | None:
     """Returns the chat template of a model, if it has one."""
-    stated = _gguf_metadata(checkpoint)
-    if stated is not None:
-        return stated.get("tokenizer.chat_template")
-    folder = _folder(checkpoint)
-    with contextlib.suppress(FileNotFoundError):
-        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
-    for file in ("chat_template.json", "tokenizer_config.json"):
-        template = _read_json(folder / file).get("chat_template")
-        if isinstance(template, list):  # several, by name
-            named = {entry["name"]: entry["template"] for entry in template}
-            template = named.get("default")
-        if template:
-            return template
-    return None
+    from gemma.gm.ckpts import read_chat_templates
+
+    is_gguf = _gguf_metadata(checkpoint) is not None
+    return read_chat_templates(
+        checkpoint.path if is_gguf else _folder(checkpoint)
+    ).default
 
 
 def gguf_metadata(checkpoint: "Checkpoint") -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Whether a model was tuned to answer people, or only to continue text."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,17 +33,12 @@ def is_tuned(
 
 
 def _has_template(path: Path) -> bool:
-    folder = path if path.is_dir() else path.parent
-    if (folder / "chat_template.jinja").exists():
-        return True
-    for file in ("tokenizer_config.json", "chat_template.json"):
-        try:
-            stated = json.loads((folder / file).read_bytes())
-        except (OSError, ValueError):  # absent or damaged: it says nothing
-            continue
-        if isinstance(stated, dict) and stated.get("chat_template"):
-            return True
-    return False
+    from gemma.gm.ckpts import CheckpointError, read_chat_templates
+
+    try:
+        return bool(read_chat_templates(path).templates)
+    except CheckpointError:  # damaged: it says nothing
+        return False
 
 
 def _own_names(path: Path) -> list[str]:

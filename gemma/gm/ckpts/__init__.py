@@ -4,6 +4,12 @@ from typing import TYPE_CHECKING
 
 from gemma.gm._lazy import lazily
 from gemma.gm.ckpts._added_tokens import num_held
+from gemma.gm.ckpts._chat_templates import (
+    DEFAULT_TEMPLATE,
+    StoredTemplates,
+    read_chat_templates,
+    templates_from_metadata,
+)
 from gemma.gm.ckpts._errors import CheckpointError
 from gemma.gm.ckpts._foreign import IS_LFS_POINTER, is_lfs_pointer
 from gemma.gm.ckpts._generation_defaults import (
@@ -76,6 +82,7 @@ __getattr__ = lazily(
 
 __all__ = [
     "AS_STORED",
+    "DEFAULT_TEMPLATE",
     "EMBEDDING",
     "IS_LFS_POINTER",
     "MAX_SHARD_BYTES",
@@ -87,6 +94,7 @@ __all__ = [
     "GgufFile",
     "GgufType",
     "Progress",
+    "StoredTemplates",
     "Strings",
     "check_deepmind",
     "config_from_json",
@@ -105,6 +113,7 @@ __all__ = [
     "load_params",
     "num_held",
     "open_checkpoint",
+    "read_chat_templates",
     "read_classifier",
     "read_deepmind",
     "read_generation_defaults",
@@ -114,6 +123,7 @@ __all__ = [
     "save_orbax",
     "save_params",
     "save_weights",
+    "templates_from_metadata",
     "to_deepmind",
     "whole_file",
     "write_json",

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from gemma.gm._lazy import lazily
+from gemma.gm.dialog._chat_template import ChatTemplate
 from gemma.gm.dialog._conversation import (
     Conversation,
     Image,
@@ -12,6 +13,7 @@ from gemma.gm.dialog._conversation import (
     Turn,
 )
 from gemma.gm.dialog._formats import GEMMA1, GEMMA2, GEMMA3, Format, format_for
+from gemma.gm.dialog._jinja import ChatTemplateError
 from gemma.gm.dialog._parse import parse_answer
 from gemma.gm.dialog._placeholders import fill_placeholders
 from gemma.gm.dialog._render import Rendered, Segment, render
@@ -64,6 +66,8 @@ __all__ = [
     "GEMMA3_JSON",
     "GEMMA3_PYTHON",
     "GEMMA4",
+    "ChatTemplate",
+    "ChatTemplateError",
     "Conversation",
     "Declared",
     "Format",

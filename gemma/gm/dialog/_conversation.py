@@ -6,22 +6,31 @@ They know nothing of control tokens or of the model that will read them.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+if TYPE_CHECKING:
+    from gemma.gm.dialog._tool_format import ToolFormat
 
 
 class Role(StrEnum):
-    """Says who speaks. `Role("assistant")` is `Role.MODEL`."""
+    """Says who speaks. `Role("assistant")` is `Role.MODEL`.
+
+    Gemma's own formats have no turns of DEVELOPER and TOOL; templates of checkpoints may.
+    """
 
     SYSTEM = "system"
     USER = "user"
     MODEL = "model"
+    DEVELOPER = "developer"
+    TOOL = "tool"
 
     @classmethod
     def _missing_(cls, value: object) -> "Role":
         if value == "assistant":
             return cls.MODEL
         raise ValueError(
-            f"Unknown role {value!r}. Use 'system', 'user' or 'model' ('assistant' means 'model')."
+            f"Unknown role {value!r}. Use 'system', 'user' or 'model' ('assistant' means"
+            " 'model'); 'developer' and 'tool' for chat templates that have them."
         )
 
 
@@ -33,10 +42,13 @@ class Text:
         text: Its letters.
         is_verbatim: Whether blanks at its ends are kept. Templates trim the items of a
             message, but not what stands beside a placeholder inside of one.
+        extra: Other keys of the item, for chat templates that read them, such as
+            `source_lang_code` of TranslateGemma.
     """
 
     text: str
     is_verbatim: bool = field(default=False, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
@@ -61,6 +73,12 @@ Part: TypeAlias = Text | Image
 class Turn:
     """What one speaker says before the other answers.
 
+    Attributes:
+        role: Who speaks.
+        parts: What is said, in its order.
+        extra: Other keys of the message, for chat templates that read them, such as
+            `tool_calls`.
+
     Example:
         >>> Turn.user("Who are you?").text
         'Who are you?'
@@ -68,6 +86,7 @@ class Turn:
 
     role: Role
     parts: tuple[Part, ...]
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.role, Role):
@@ -80,8 +99,10 @@ class Turn:
         for part in self.parts:
             if not isinstance(part, Text | Image):
                 raise TypeError(f"A part is Text or Image, not {type_name(part)}.")
-        # A model may answer with nothing; a person who says nothing made a mistake.
-        if self.role is not Role.MODEL and all(part == Text("") for part in self.parts):
+        # A model may answer with nothing, and a tool return nothing; a person who says
+        # nothing made a mistake.
+        may_be_empty = self.role in (Role.MODEL, Role.TOOL)
+        if not may_be_empty and all(part == Text("") for part in self.parts):
             raise ValueError(
                 f"The {self.role} turn is empty. Give it text or an image."
             )
@@ -135,17 +156,27 @@ class Conversation:
         return Conversation((*self.turns, turn))
 
     @classmethod
-    def from_messages(cls, messages: Iterable[Mapping[str, Any]]) -> Self:
+    def from_messages(
+        cls,
+        messages: Iterable[Mapping[str, Any]],
+        *,
+        tool_format: "ToolFormat | None" = None,
+    ) -> Self:
         """Reads the list of dicts that OpenAI's API and transformers use.
 
         Args:
             messages: Dicts with `role` (`system`, `user`, `assistant` or `model`) and
                 `content`: a str, or a list of `{"type": "text", "text": ...}` and
-                `{"type": "image", "image": ...}`.
+                `{"type": "image", "image": ...}`. Other keys are kept for chat templates
+                that read them; a family that has no place for one refuses to render it.
+            tool_format: How the model was told to write calls of tools. `tool_calls`
+                become part of the model's text, and messages of the role `tool` a turn
+                of the user, as `gm.text.ToolSampler` writes them. Without it they stay
+                as they are.
 
         Raises:
             TypeError: A message, content or item has the wrong type.
-            ValueError: A role, key or item type is unknown, missing or not supported.
+            ValueError: A role or item type is unknown, or a key is missing.
 
         Example:
             >>> Conversation.from_messages([{"role": "user", "content": "Hi"}])
@@ -156,15 +187,18 @@ class Conversation:
                 f"Messages are a list of dicts, not {type_name(messages)}."
                 " For one question use Conversation((Turn.user('...'),))."
             )
-        # Here, because that file needs Turn.
+        # Here, because those files need Turn.
         from gemma.gm.dialog._messages import read_message
 
-        return cls(
-            tuple(
-                read_message(message, f"messages[{index}]")
-                for index, message in enumerate(messages)
-            )
+        turns = tuple(
+            read_message(message, f"messages[{index}]")
+            for index, message in enumerate(messages)
         )
+        if tool_format is not None:
+            from gemma.gm.dialog._tool_messages import write_tool_turns
+
+            turns = write_tool_turns(turns, tool_format)
+        return cls(turns)
 
     def to_messages(
         self, *, encode_image: Callable[[object], str] | None = None

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from gemma.gm.dialog._conversation import Conversation, type_name
-from gemma.gm.dialog._messages import refuse_other_keys
 
 
 def save_conversation(
@@ -51,7 +50,12 @@ def load_conversation(path: str | os.PathLike[str]) -> Conversation:
     stated = _read_json(Path(path))
     match stated:
         case {"messages": list(messages)}:
-            refuse_other_keys(stated, {"messages"}, str(path))
+            # Other programs write keys they do not use as None or [].
+            for key in stated.keys() - {"messages"}:
+                if stated[key]:
+                    raise ValueError(
+                        f"{path} has {key!r}, which is not supported: remove it."
+                    )
         case _:
             raise ValueError(
                 f"{path} holds {_shape(stated)}; a conversation is"

@@ -19,6 +19,7 @@ class Format:
         user_name: The name written for the user.
         model_name: The name written for the model.
         has_system: Whether a system text may stand before the first user turn.
+        after_system: What is written between the two.
         image_placeholder: The tag written where an image stands, which also opens it;
             empty if none may.
         end_of_image: The tag that closes it.
@@ -31,6 +32,7 @@ class Format:
     user_name: str = "user"
     model_name: str = "model"
     has_system: bool = False
+    after_system: str = "\n\n"
     image_placeholder: str = ""
     end_of_image: str = ""
 

@@ -25,22 +25,20 @@ def read_message(message: Mapping[str, Any], where: str) -> Turn:
     """Returns the turn that a message states; errors start with `where`."""
     if not isinstance(message, Mapping):
         raise TypeError(f"{where} is {type_name(message)}; a message is a dict.")
-    for key in ("role", "content"):
+    # Other programs write keys they do not use as None or []: nothing is lost with those.
+    extra = {k: v for k, v in message.items() if v and k not in ("role", "content")}
+    # A model that calls tools may say nothing besides.
+    needed = ("role",) if extra.get("tool_calls") else ("role", "content")
+    for key in needed:
         if key not in message:
             raise ValueError(f"{where} has no {key!r}. A message has role and content.")
-    refuse_other_keys(message, {"role", "content"}, where)
+    content = message.get("content")
     try:
-        return Turn(Role(message["role"]), _read_content(message["content"]))
+        if content is None and extra.get("tool_calls"):
+            return Turn(Role(message["role"]), (), extra)
+        return Turn(Role(message["role"]), _read_content(content), extra)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{where}: {error}") from None
-
-
-def refuse_other_keys(stated: Mapping[str, Any], known: set[str], where: str) -> None:
-    """Raises ValueError where something is said that nobody would read."""
-    # Other programs write keys they do not use as None or []: nothing is lost with those.
-    for key in stated.keys() - known:
-        if stated[key]:
-            raise ValueError(f"{where} has {key!r}, which is not supported: remove it.")
 
 
 def write_message(
@@ -48,11 +46,13 @@ def write_message(
 ) -> dict[str, Any]:
     """Returns the message that states a turn; errors start with `where`."""
     role = "assistant" if turn.role is Role.MODEL else str(turn.role)
+    if not turn.parts and turn.extra.get("tool_calls"):
+        return {"role": role, "content": None, **turn.extra}
     match turn.parts:
-        case (Text(text, False),):
-            return {"role": role, "content": text}
+        case (Text(text, False, extra),) if not extra:
+            return {"role": role, "content": text, **turn.extra}
     items = [_write_item(part, where, encode_image) for part in turn.parts]
-    return {"role": role, "content": items}
+    return {"role": role, "content": items, **turn.extra}
 
 
 def _read_content(content: object) -> tuple[Part, ...]:
@@ -68,7 +68,10 @@ def _read_item(item: object) -> Part:
         raise TypeError(f"An item of content is a dict, not {type_name(item)}.")
     match item:
         case {"type": "text", "text": text}:
-            return Text(text, is_verbatim=item.get("is_verbatim") is True)
+            known = ("type", "text", "is_verbatim")
+            extra = {key: value for key, value in item.items() if key not in known}
+            is_verbatim = item.get("is_verbatim") is True
+            return Text(text, is_verbatim, {k: v for k, v in extra.items() if v})
         case {"type": "image_url", "image_url": {"url": url}}:
             return Image(url)
         case {"type": "image"}:
@@ -84,7 +87,7 @@ def _write_item(
     part: Part, where: str, encode_image: Callable[[object], str] | None
 ) -> dict[str, Any]:
     if isinstance(part, Text):
-        item = {"type": "text", "text": part.text}
+        item = {"type": "text", "text": part.text, **part.extra}
         return item | ({"is_verbatim": True} if part.is_verbatim else {})
     if part.source is None:
         return {"type": "image"}

@@ -47,7 +47,11 @@ class Rendered:
 
 
 def render(
-    conversation: Conversation, format: Format, *, add_generation_prompt: bool = True
+    conversation: Conversation,
+    format: Format,
+    *,
+    add_generation_prompt: bool = True,
+    continue_final_message: bool = False,
 ) -> Rendered:
     r"""Writes a conversation as the family was trained to read it.
 
@@ -56,9 +60,12 @@ def render(
             come first where the format has one.
         format: How the family writes, from `format_for`.
         add_generation_prompt: Whether to open a turn of the model at the end.
+        continue_final_message: Whether to leave the last turn open, so that the model
+            continues it, instead.
 
     Raises:
-        ValueError: The turns do not alternate, or the family has no such turn or part.
+        ValueError: The turns do not alternate, or the family has no such turn, part or
+            key of a message.
 
     Example:
         >>> from gemma.gm.dialog import GEMMA3
@@ -67,11 +74,13 @@ def render(
     """
     _check(conversation, format)
     segments = [_frame(format.bos)]
-    system, turns = _split_system(conversation)
+    system, turns = _split_system(conversation, format)
     for turn in turns:
         segments += _turn_segments(turn, system, format)
         system = ""
-    if add_generation_prompt:
+    if continue_final_message:
+        del segments[-2:]  # the tag that ends the turn, and the line end
+    elif add_generation_prompt:
         segments.append(_frame(f"{format.start_of_turn}{format.model_name}\n"))
     return Rendered(tuple(_merged(segments)))
 
@@ -79,6 +88,8 @@ def render(
 def _check(conversation: Conversation, format: Format) -> None:
     """Raises where the published template does, and where nobody asks anything."""
     turns = conversation.turns
+    for number, turn in enumerate(turns, 1):
+        _check_turn(turn, number, format)
     roles = [turn.role for turn in turns]
     if roles[:1] == [Role.SYSTEM]:
         if not format.has_system:
@@ -100,7 +111,37 @@ def _check(conversation: Conversation, format: Format) -> None:
             )
 
 
-def _split_system(conversation: Conversation) -> tuple[str, tuple[Turn, ...]]:
+def _check_turn(turn: Turn, number: int, format: Format) -> None:
+    """Refuses what the format has no place for."""
+    ways = {
+        Role.DEVELOPER: "Put the instructions into a system turn.",
+        Role.TOOL: "Conversation.from_messages(messages, tool_format=...) writes results "
+        "of tools into a turn of the user.",
+    }
+    if turn.role in ways:
+        raise ValueError(
+            f"Turn {number}: {format.name} has no turns of the {turn.role}. "
+            f"{ways[turn.role]}"
+        )
+    extra = {**turn.extra}
+    for part in turn.parts:
+        extra |= part.extra if isinstance(part, Text) else {}
+    if extra:
+        key = next(iter(extra))
+        way = (
+            "Conversation.from_messages(messages, tool_format=...) writes calls into the "
+            "model's text."
+            if key == "tool_calls"
+            else "Remove it."
+        )
+        raise ValueError(
+            f"Turn {number} has {key!r}, which {format.name} has no place for. {way}"
+        )
+
+
+def _split_system(
+    conversation: Conversation, format: Format
+) -> tuple[str, tuple[Turn, ...]]:
     """Returns the text put before the first user's, and the turns to write."""
     first, *others = conversation.turns
     if first.role is not Role.SYSTEM:
@@ -108,7 +149,7 @@ def _split_system(conversation: Conversation) -> tuple[str, tuple[Turn, ...]]:
     # The template takes the first item of a list, and alone does not trim this text.
     match first.parts[0]:
         case Text(text):
-            return f"{text}\n\n", tuple(others)
+            return f"{text}{format.after_system}", tuple(others)
     raise ValueError("A system turn must start with text, not with an image.")
 
 

@@ -1,14 +1,22 @@
 """A conversation that grows."""
 
 import copy
+import dataclasses
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gemma.gm._numbers import check_count
 from gemma.gm.ckpts import Progress
-from gemma.gm.dialog import Conversation, Image, Role, Turn, fill_placeholders
+from gemma.gm.dialog import (
+    Conversation,
+    Image,
+    Role,
+    Text,
+    Turn,
+    fill_placeholders,
+)
 from gemma.gm.nn import Transformer
 from gemma.gm.text._generation import Piece
 from gemma.gm.text._pictures import as_sources
@@ -55,6 +63,7 @@ class ChatSampler:
         cache_length: int | None = 4096,
         max_out_length: int = 2048,
         pan_and_scan: bool = False,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
         drop_oldest: bool = False,
         system: str | None = None,
         turns: Sequence[Turn] = (),
@@ -73,6 +82,8 @@ class ChatSampler:
           cache_length: The most tokens of all turns together.
           max_out_length: The most tokens of one answer.
           pan_and_scan: Whether long images come with crops of their parts.
+          chat_template_kwargs: Variables of the checkpoint's own chat template, if it is
+            not one that Google published.
           drop_oldest: When a turn does not fit the cache, forget the oldest turns, but
             not the system prompt. Otherwise it is an error.
           system: The system prompt.
@@ -90,6 +101,7 @@ class ChatSampler:
             tokenizer=tokenizer,
             cache_length=cache_length,
             pan_and_scan=pan_and_scan,
+            chat_template_kwargs=chat_template_kwargs,
         )
         self.multi_turn = multi_turn
         self.system = system
@@ -111,6 +123,7 @@ class ChatSampler:
         dtype: DType | None = None,
         cache_length: int | None = None,
         pan_and_scan: bool = False,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
         **options: Any,
     ) -> "ChatSampler":
@@ -121,6 +134,7 @@ class ChatSampler:
           dtype: Dtype of the weights.
           cache_length: The most tokens of all turns together.
           pan_and_scan: Whether long images come with crops of their parts.
+          chat_template_kwargs: Variables of the checkpoint's own chat template.
           progress: Called with the bytes of weights made so far and in all.
           **options: Of the constructor.
         """
@@ -129,6 +143,7 @@ class ChatSampler:
             dtype=dtype,
             cache_length=cache_length,
             pan_and_scan=pan_and_scan,
+            chat_template_kwargs=chat_template_kwargs,
             progress=progress,
         )
         chat = cls(
@@ -170,8 +185,8 @@ class ChatSampler:
         """Says something to the model; returns its answer.
 
         Args:
-          prompt: What to say; None to have the last turn answered, which is a
-            question that was set or loaded.
+          prompt: What to say; None to go on from the last turn that was set or
+            loaded: a question is answered, an answer continued.
           print_stream: If not None, instead of the constructor's.
           **options: See `stream`.
         """
@@ -195,8 +210,8 @@ class ChatSampler:
         Whoever stops before the end leaves the answer as it is then.
 
         Args:
-          prompt: What to say; None to have the question answered with which the
-            conversation ends.
+          prompt: What to say; None to go on from the last turn: a question is
+            answered; an answer is continued, and only what is new of it yielded.
           images: Images for the placeholders of the prompt, `<start_of_image>` for
             Gemma 3: one, several, or an array [N, H, W, C]. See `vision.read_image`
             for what an image may be.
@@ -211,7 +226,7 @@ class ChatSampler:
         """
         goes_on = self.multi_turn if multi_turn is None else multi_turn
         if prompt is None:
-            before, turn = self._open_question(images)
+            before, turn = self._last_turn(images)
         else:
             turn = self._question(prompt, images)
             before = self.turns if goes_on else []
@@ -266,8 +281,20 @@ class ChatSampler:
             raise
         finally:  # at Ctrl-C too, and where nobody asks for the rest
             if was_said:
-                self.turns = [*self.turns, *said, Turn.model("".join(texts))]
+                self._add_answer(said, "".join(texts))
             self.last_state = stream.state
+
+    def _add_answer(self, said: list[Turn], text: str) -> None:
+        turns = [*self.turns, *said]
+        if (
+            turns[-1].role is Role.MODEL
+        ):  # whose text was read without blanks at its ends
+            begun = turns.pop()
+            parts = (Text(begun.text.strip() + text),) if text else begun.parts
+            turns.append(dataclasses.replace(begun, parts=parts))
+        else:
+            turns.append(Turn.model(text))
+        self.turns = turns
 
     def _question(self, prompt: str | Turn, images: Any) -> Turn:
         """Returns what the user says; a prompt with placeholders gets its images."""
@@ -284,12 +311,11 @@ class ChatSampler:
             return Turn.user(*parts, prompt)
         return fill_placeholders(prompt, sources, self._sampler.format)
 
-    def _open_question(self, images: Any) -> tuple[list[Turn], Turn]:
-        """Returns the turns before the question that the conversation ends with."""
-        if not self.turns or self.turns[-1].role is not Role.USER:
+    def _last_turn(self, images: Any) -> tuple[list[Turn], Turn]:
+        """Returns the turns before the one that the conversation ends with, and it."""
+        if not self.turns:
             raise ValueError(
-                "There is no question to answer: the conversation does not end with a "
-                "turn of the user. Pass a prompt."
+                "There is no question to answer: the conversation is empty. Pass a prompt."
             )
         if images is not None:
             raise ValueError("The images of a Turn are parts of it: gm.dialog.Image.")
@@ -315,7 +341,7 @@ class ChatSampler:
         whole conversation is computed again, so it must not be needed in each turn.
 
         Args:
-          turns: The conversation, which ends in a question.
+          turns: The conversation.
         """
         length = self._sampler.cache_length
         num_tokens = len(self._sampler.encode(self._with_system(turns)))

@@ -7,7 +7,17 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from gemma.gm.dialog import Conversation, Format, Image, Segment, Turn, render
+from gemma.gm.dialog import (
+    ChatTemplate,
+    Conversation,
+    Format,
+    Image,
+    Rendered,
+    Role,
+    Segment,
+    Turn,
+    render,
+)
 from gemma.gm.text._pictures import (
     Picture,
     PictureTaker,
@@ -81,6 +91,8 @@ class PromptEncoder:
       vision: The eyes of the model, if it has any.
       pictures: What makes pictures of images, if it has eyes.
       num_rows: Rows of the model's embedding.
+      template: What writes conversations instead of the format.
+      template_variables: Variables of the template, by name.
     """
 
     tokenizer: Tokenizer
@@ -88,6 +100,8 @@ class PromptEncoder:
     vision: VisionConfig | None
     pictures: PictureTaker | None
     num_rows: int
+    template: ChatTemplate | None = None
+    template_variables: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(
@@ -98,23 +112,42 @@ class PromptEncoder:
         *,
         num_rows: int,
         pan_and_scan: bool = False,
+        template_variables: Mapping[str, Any] | None = None,
     ) -> "PromptEncoder":
         """Returns the encoder of a model.
 
         Args:
-          tokenizer: The tokenizer.
+          tokenizer: The tokenizer. If it has a chat template that is not a published
+            one, conversations are written by that.
           format: How the family writes conversations down.
           vision: The vision encoder, if the model has one.
           num_rows: Rows of the model's embedding. Some tokens that were added to the
             tokenizer after training may have none.
           pan_and_scan: See `vision.pan_and_scan`.
+          template_variables: Variables of the chat template, by name.
 
         Raises:
+          TypeError: There are variables, and no template that could read them.
           ValueError: The tokenizer is not the model's.
         """
         tokenizer.num_held(num_rows)
         pictures = vision and PictureTaker(vision, with_crops=pan_and_scan)
-        return cls(tokenizer, format, vision, pictures, num_rows)
+        template = tokenizer.chat_template
+        known = template and template.format(format)
+        if template_variables and (template is None or known is not None):
+            raise TypeError(
+                f"Conversations are written as {(known or format).name} does, which reads "
+                f"no variables: remove {next(iter(template_variables))!r}."
+            )
+        return cls(
+            tokenizer,
+            known or format,
+            vision,
+            pictures,
+            num_rows,
+            None if known else template,
+            template_variables or {},
+        )
 
     def encode(
         self,
@@ -168,8 +201,25 @@ class PromptEncoder:
         images = [part for part in parts if isinstance(part, Image)]
         if self.vision is None:
             self._refuse(images)
-        segments = render(conversation, self.format).segments
+        segments = self._render(conversation).segments
         return self._encode_segments(segments, images)
+
+    def _render(self, conversation: Conversation) -> Rendered:
+        """Returns a conversation as text; an answer that it ends with is left open."""
+        turns = conversation.turns
+        goes_on = bool(turns) and turns[-1].role is Role.MODEL
+        options = {
+            "add_generation_prompt": not goes_on,
+            "continue_final_message": goes_on,
+        }
+        if self.template is None:
+            return render(conversation, self.format, **options)
+        return self.template.render_conversation(
+            conversation,
+            control_tokens=self.tokenizer.find_control_tokens,
+            **options,
+            **self.template_variables,
+        )
 
     def _encode_segments(
         self,

@@ -78,6 +78,7 @@ class Sampler:
         prefill_chunk_length: int = PREFILL_CHUNK_LENGTH,
         rewind_length: int = REWIND_LENGTH,
         pan_and_scan: bool = False,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
     ):
         """Makes a sampler.
 
@@ -93,8 +94,10 @@ class Sampler:
             that an answer has ended.
           pan_and_scan: Whether long images come with crops of their parts, so that
             more of them is seen; see `vision.pan_and_scan`.
+          chat_template_kwargs: Variables of the checkpoint's own chat template.
 
         Raises:
+          TypeError: The template does not read such a variable.
           ValueError: No tokenizer, or one that the model's embedding is too small for.
         """
         cache_length = check_optional_count("cache_length", cache_length, at_least=1)
@@ -115,6 +118,7 @@ class Sampler:
             model.config.vision,
             num_rows=model.config.vocab_size,
             pan_and_scan=pan_and_scan,
+            template_variables=chat_template_kwargs,
         )
         self._caches = CachePool(model.cache_dtype(params))
         self._programs: Programs | None = None
@@ -140,8 +144,8 @@ class Sampler:
         *,
         dtype: DType | None = None,
         cache_length: int | None = None,
-        pan_and_scan: bool = False,
         progress: Progress | None = None,
+        **options: Any,
     ) -> "Sampler":
         """Loads a model and its tokenizer, and makes the programs for one prompt.
 
@@ -152,8 +156,8 @@ class Sampler:
           dtype: Dtype of the weights, or "int8", "int4", "nf4" or "as-stored"; see
             `gm.ckpts.Checkpoint.read_params`.
           cache_length: The most tokens of a prompt and its answer together.
-          pan_and_scan: Whether long images come with crops of their parts.
           progress: Called with the bytes of weights made so far and in all.
+          **options: Of the constructor: `pan_and_scan`, `chat_template_kwargs`.
         """
         cache_length = check_optional_count("cache_length", cache_length, at_least=1)
         if not isinstance(name, Reading):
@@ -164,7 +168,7 @@ class Sampler:
             params=loaded.params,
             tokenizer=loaded.tokenizer,
             cache_length=loaded.cache_length,
-            pan_and_scan=pan_and_scan,
+            **options,
         )
         sampler._programs, sampler._screen = loaded.programs, loaded.screen
         return sampler

@@ -4,7 +4,7 @@ import copy
 import functools
 import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -14,12 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from gemma.gm.ckpts import (
+    DEFAULT_TEMPLATE,
+    StoredTemplates,
     defaults_from_metadata,
     find_gguf,
     num_held,
+    read_chat_templates,
     read_generation_defaults,
     read_gguf_metadata,
+    templates_from_metadata,
 )
+from gemma.gm.dialog import ChatTemplate
 from gemma.gm.text._sentencepiece import build_processor, serialize
 from gemma.gm.text._vocabulary import (
     SPACE,
@@ -52,7 +57,11 @@ class Tokenizer:
     """
 
     def __init__(
-        self, vocabulary: Vocabulary, *, stop_ids: Iterable[int] | None = None
+        self,
+        vocabulary: Vocabulary,
+        *,
+        stop_ids: Iterable[int] | None = None,
+        chat_template: ChatTemplate | None = None,
     ):
         """Makes a tokenizer.
 
@@ -60,9 +69,11 @@ class Tokenizer:
           vocabulary: The pieces.
           stop_ids: The tokens that end an answer; by default `eos_id`, `<eos>` and the
             end of a turn.
+          chat_template: How conversations are written; by default as the family does.
         """
         self.vocabulary = vocabulary
         self._stop_ids = None if stop_ids is None else tuple(stop_ids)
+        self.chat_template = chat_template
         # Numbers of Python's: comparing one of numpy's with an enum runs code in which
         # numpy loses a Ctrl-C.
         self._kinds = vocabulary.kinds.tobytes()
@@ -91,6 +102,7 @@ class Tokenizer:
             found = cls(vocabulary)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
+        found = found.with_templates(read_chat_templates(path))
         return found.stopping_also_at(read_generation_defaults(path).stop_ids)
 
     @classmethod
@@ -105,6 +117,7 @@ class Tokenizer:
             found = cls(from_gguf_metadata(metadata))
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
+        found = found.with_templates(templates_from_metadata(metadata, where))
         stated = defaults_from_metadata(metadata, where).stop_ids
         return found.stopping_also_at(stated)
 
@@ -117,9 +130,33 @@ class Tokenizer:
         other._stop_ids = (*self.stop_ids, *also)
         return other
 
+    def with_chat_template(self, template: str | None) -> "Tokenizer":
+        """Returns this tokenizer with another chat template.
+
+        Args:
+          template: A template in Jinja; None to write conversations as the family does.
+        """
+        templates = {} if template is None else {DEFAULT_TEMPLATE: template}
+        return self.with_templates(StoredTemplates(templates, {}))
+
+    def with_templates(self, stored: StoredTemplates) -> "Tokenizer":
+        """Returns this tokenizer with the default one of a checkpoint's templates."""
+        other = copy.copy(self)
+        names = {"bos": self.bos_id, "eos": self.eos_id, "unk": self.unk_id}
+        own = {f"{name}_token": self.piece(i) for name, i in names.items()}
+        own["pad_token"] = self.piece(self.pad_id)
+        other.chat_template = (
+            None
+            if stored.default is None
+            else ChatTemplate(stored.default, {**own, **stored.special_tokens})
+        )
+        return other
+
     def __reduce__(self) -> tuple[Any, ...]:
         # The sentencepiece processor is quicker to build than to pickle.
-        make = functools.partial(Tokenizer, stop_ids=self._stop_ids)
+        make = functools.partial(
+            Tokenizer, stop_ids=self._stop_ids, chat_template=self.chat_template
+        )
         return make, (self.vocabulary,)
 
     def __repr__(self) -> str:
@@ -209,13 +246,18 @@ class Tokenizer:
         _require_whole_characters(text)
         ids = [self.bos_id] if add_bos else []
         place = 0
-        for name in self._control_pattern.finditer(text) if control_tokens else ():
-            if name[0] in self.control_tokens:
-                ids.extend(self._processor.EncodeAsIds(text[place : name.start()]))
-                ids.append(self.control_tokens[name[0]])
-                place = name.end()
+        for start, end in self.find_control_tokens(text) if control_tokens else ():
+            ids.extend(self._processor.EncodeAsIds(text[place:start]))
+            ids.append(self.control_tokens[text[start:end]])
+            place = end
         ids.extend(self._processor.EncodeAsIds(text[place:]))
         return [*ids, self.eos_id] if add_eos else ids
+
+    def find_control_tokens(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yields where in a text there are names of control tokens: start and end."""
+        for found in self._control_pattern.finditer(text):
+            if found[0] in self.control_tokens:
+                yield found.span()
 
     def decode(self, ids: npt.ArrayLike, *, skip_control_tokens: bool = False) -> str:
         r"""Returns the text of token ids.

@@ -59,7 +59,7 @@ def test_keys_that_other_programs_leave_empty_are_fine():
 @pytest.mark.parametrize(
     ("message", "error", "says"),
     [
-        ({"role": "tool", "content": "a"}, ValueError, "Unknown role 'tool'. Use"),
+        ({"role": "robot", "content": "a"}, ValueError, "Unknown role 'robot'. Use"),
         ({"role": ["user"], "content": "a"}, ValueError, r"Unknown role \['user'\]"),
         ({"role": "user"}, ValueError, "no 'content'"),
         ({"content": "a"}, ValueError, "no 'role'"),
@@ -73,11 +73,7 @@ def test_keys_that_other_programs_leave_empty_are_fine():
             TypeError,
             "a str, not int",
         ),
-        (
-            {"role": "assistant", "content": "a", "tool_calls": [{"id": "1"}]},
-            ValueError,
-            "has 'tool_calls'",
-        ),
+        ({"role": "assistant", "content": None}, TypeError, "not NoneType"),
         ("hi", TypeError, "is str; a message is a dict"),
     ],
 )

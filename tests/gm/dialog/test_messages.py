@@ -172,7 +172,10 @@ def test_half_of_a_surrogate_pair_is_refused(tmp_path, turn):
         (b'{"messages": {}}', "holds an object with the keys 'messages'"),
         (b'{"messages": [], "tools": [1]}', "has 'tools', which is not supported"),
         (b'{"messages": ["hi"]}', r"messages\[0\] is str; a message is a dict"),
-        (b'{"messages": [{"role": "tool", "content": ""}]}', r"messages\[0\].*'tool'"),
+        (
+            b'{"messages": [{"role": "robot", "content": ""}]}',
+            r"messages\[0\].*'robot'",
+        ),
         (b'{"messages": [{"role": "user", "content": "\\ud800"}]}', "surrogate"),
     ],
 )

@@ -79,6 +79,7 @@ def test_the_question_at_the_end_is_answered(made):
     assert chat.turns == [question]
     assert chat.chat(None, max_new_tokens=3) == answer
     assert chat.conversation == Conversation((question, Turn.model(answer)))
+    chat.reset()
     with pytest.raises(ValueError, match="There is no question to answer"):
         chat.chat(None)
 
