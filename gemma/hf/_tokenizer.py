@@ -11,9 +11,8 @@ import numpy as np
 from gemma.gm import ckpts, hub
 from gemma.gm.text import Tokenizer
 from gemma.hf._batch_encoding import BatchEncoding, as_arrays
-from gemma.hf._chat_template import refuse_other_templates, write_conversations
+from gemma.hf._chat_template import ChatTokenizer, read_templates
 from gemma.hf._padding import Padding, Side, are_rows, as_rows
-from gemma.hf._special_tokens import SpecialTokens
 from gemma.hf._truncation import Truncation
 
 # What tokenizer_config.json may say that changes ids.
@@ -28,7 +27,7 @@ _SETTINGS = (
 _ANY_LENGTH = int(1e30)
 
 
-class GemmaTokenizer(SpecialTokens):
+class GemmaTokenizer(ChatTokenizer):
     """Text to ids and back, with the calls of transformers.
 
     Attributes:
@@ -38,6 +37,8 @@ class GemmaTokenizer(SpecialTokens):
       padding_side: "left" or "right".
       truncation_side: Which end of a text that is too long goes.
       model_max_length: The length that is meant where a call states none.
+      chat_template: How conversations are written, in Jinja, or several by name; None
+        for the format of the family. May be set.
     """
 
     model_input_names = ("input_ids", "attention_mask")
@@ -74,6 +75,7 @@ class GemmaTokenizer(SpecialTokens):
         self.padding_side, self.truncation_side = padding_side, truncation_side
         self.model_max_length = model_max_length
         self.name_or_path = str(path)
+        self.chat_template = read_templates(Path(path))
 
     @classmethod
     def from_pretrained(
@@ -263,37 +265,6 @@ class GemmaTokenizer(SpecialTokens):
         if is_single:
             return BatchEncoding({name: rows[0] for name, rows in filled.items()})
         return filled
-
-    def apply_chat_template(
-        self,
-        conversation: Sequence[Mapping[str, Any]] | Sequence[Sequence[Mapping]],
-        *,
-        tokenize: bool = True,
-        add_generation_prompt: bool = False,
-        return_dict: bool = True,
-        **options: Any,
-    ) -> Any:
-        """Returns conversations as the family writes them.
-
-        Args:
-          conversation: Messages with "role" and "content", or a list of such lists.
-          tokenize: Return ids; if not, the text.
-          add_generation_prompt: Whether to open an answer.
-          return_dict: Return what `__call__` does; if not, the ids alone.
-          **options: See `__call__`.
-
-        Raises:
-          ValueError: The vocabulary has no turns, or the turns do not alternate.
-          TypeError: Another template was passed, or tools or documents were.
-        """
-        refuse_other_templates(options)
-        text = write_conversations(
-            self.tokenizer, conversation, add_generation_prompt=add_generation_prompt
-        )
-        if not tokenize:
-            return text
-        encoded = self(text, add_special_tokens=False, **options)
-        return encoded if return_dict else encoded["input_ids"]
 
     def save_vocabulary(
         self, save_directory: str | Path, filename_prefix: str | None = None

@@ -31,6 +31,7 @@ class TokenIds(Tokenizer):
           stop_ids: The tokens after which a model has nothing more to say.
         """
         self._vocab_size, self._stop_ids = vocab_size, tuple(stop_ids)
+        self.chat_template = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         make = functools.partial(TokenIds, stop_ids=self._stop_ids)
