@@ -30,6 +30,7 @@ from gemma.gm.nn._config import (
     gemma3_config,
     repeat_pattern,
 )
+from gemma.gm.nn._fitting import fit_to_params
 from gemma.gm.nn._padding import features_of_padded
 from gemma.gm.nn._transformer import Features, Output, Transformer
 
@@ -58,6 +59,7 @@ __all__ = [
     "TransformerConfig",
     "can_rewind",
     "features_of_padded",
+    "fit_to_params",
     "gemma1_config",
     "gemma2_config",
     "gemma3_config",

@@ -12,7 +12,7 @@ from gemma.gm._numbers import check_count, check_optional_count
 from gemma.gm.ckpts import Progress
 from gemma.gm.dialog import Format, format_for
 from gemma.gm.kernels import Screen
-from gemma.gm.nn import Transformer
+from gemma.gm.nn import Transformer, fit_to_params
 from gemma.gm.text._cache_pool import CachePool
 from gemma.gm.text._compilation import (
     PREFILL_CHUNK_LENGTH,
@@ -82,7 +82,7 @@ class Sampler:
         """Makes a sampler.
 
         Args:
-          model: The model.
+          model: The model; `model` is the one that the params have the sizes of.
           params: Its params.
           tokenizer: By default the one that lies beside the model's checkpoint.
           cache_length: The most tokens of a prompt and its answer together. By default
@@ -95,13 +95,14 @@ class Sampler:
             more of them is seen; see `vision.pan_and_scan`.
 
         Raises:
-          ValueError: No tokenizer, or one that the model's embedding is too small for.
+          ValueError: The params are not the model's; there is no tokenizer, or one
+            that the model's embedding is too small for.
         """
         cache_length = check_optional_count("cache_length", cache_length, at_least=1)
         chunk = check_count("prefill_chunk_length", prefill_chunk_length, at_least=1)
         rewind = check_count("rewind_length", rewind_length, at_least=2 * STEPS_A_CALL)
         enable_compilation_cache()
-        self.model = model
+        self.model = model = fit_to_params(model, params)
         self.params = params
         self.tokenizer = tokenizer or tokenizer_beside(model)
         self._lengths = Lengths(
