@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from gemma.gm._lazy import lazily
 from gemma.gm.text._detokenize import StreamingDecoder
+from gemma.gm.text._family_tokenizers import Gemma2Tokenizer, Gemma3Tokenizer
 from gemma.gm.text._fill_in_middle import (
     fill_in_middle_prompt,
     fill_in_middle_stops,
@@ -50,6 +51,8 @@ __all__ = [
     "Constraint",
     "ConstraintError",
     "FinishReason",
+    "Gemma2Tokenizer",
+    "Gemma3Tokenizer",
     "Generation",
     "Greedy",
     "MinP",

@@ -67,7 +67,7 @@ class ChatSampler:
           model: The model.
           params: Its params.
           multi_turn: Whether a turn follows the ones before, or begins anew.
-          tokenizer: By default the one that lies beside the model's checkpoint.
+          tokenizer: As for `Sampler`: by default the model's, or its family's.
           sampling: How tokens are drawn; greedy by default.
           forbidden_tokens: Ids, or strings of a single token, that are never drawn.
           cache_length: The most tokens of all turns together.

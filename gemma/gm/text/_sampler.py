@@ -84,7 +84,8 @@ class Sampler:
         Args:
           model: The model; `model` is the one that the params have the sizes of.
           params: Its params.
-          tokenizer: By default the one that lies beside the model's checkpoint.
+          tokenizer: By default the one beside the checkpoint of the model or of the
+            params, else that of the family: see `hub.family_tokenizer`.
           cache_length: The most tokens of a prompt and its answer together. By default
             4,096, or what the model was trained for if that is less.
           prefill_chunk_length: Tokens of a prompt that go through the model at once.
@@ -104,7 +105,7 @@ class Sampler:
         enable_compilation_cache()
         self.model = model = fit_to_params(model, params)
         self.params = params
-        self.tokenizer = tokenizer or tokenizer_beside(model)
+        self.tokenizer = tokenizer or tokenizer_beside(model, params)
         self._lengths = Lengths(
             cache=cache_length or default_cache_length(model.config),
             chunks=chunk_lengths(chunk, model.config),

@@ -1,10 +1,10 @@
 """Text to token ids and back."""
 
 import copy
-import functools
+import enum
 import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -20,7 +20,9 @@ from gemma.gm.ckpts import (
     read_generation_defaults,
     read_gguf_metadata,
 )
+from gemma.gm.text._characters import decode_bytes, require_whole_characters
 from gemma.gm.text._sentencepiece import build_processor, serialize
+from gemma.gm.text._special_tokens import special_tokens_of
 from gemma.gm.text._vocabulary import (
     SPACE,
     PieceKind,
@@ -61,6 +63,11 @@ class Tokenizer:
           stop_ids: The tokens that end an answer; by default `eos_id`, `<eos>` and the
             end of a turn.
         """
+        if isinstance(vocabulary, str | Path):
+            raise TypeError(
+                f"Tokenizer takes a Vocabulary and found {str(vocabulary)!r}. For a "
+                "file: gm.text.Tokenizer.from_path(path)."
+            )
         self.vocabulary = vocabulary
         self._stop_ids = None if stop_ids is None else tuple(stop_ids)
         # Numbers of Python's: comparing one of numpy's with an enum runs code in which
@@ -108,6 +115,21 @@ class Tokenizer:
         stated = defaults_from_metadata(metadata, where).stop_ids
         return found.stopping_also_at(stated)
 
+    @classmethod
+    def from_version(cls, version: int | str) -> "Tokenizer":
+        """Returns the tokenizer of Gemma 2 or 3, wherever that is found.
+
+        Args:
+          version: 2 (which Gemma 1 has too) or 3.
+
+        Raises:
+          ValueError: There is none of that version here.
+          CheckpointNotFoundError: It is not on this machine and cannot be fetched.
+        """
+        from gemma.gm.text._family_tokenizers import tokenizer_of_version
+
+        return tokenizer_of_version(version)
+
     def stopping_also_at(self, token_ids: Iterable[int]) -> "Tokenizer":
         """Returns this tokenizer with more stop tokens."""
         also = [i for i in token_ids if i not in self.stop_ids]
@@ -119,11 +141,12 @@ class Tokenizer:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The sentencepiece processor is quicker to build than to pickle.
-        make = functools.partial(Tokenizer, stop_ids=self._stop_ids)
-        return make, (self.vocabulary,)
+        return _restore, (type(self), self.vocabulary, self._stop_ids)
 
     def __repr__(self) -> str:
-        return f"Tokenizer({self.vocabulary!r}, vocab_size={self.vocab_size})"
+        return (
+            f"{type(self).__name__}({self.vocabulary!r}, vocab_size={self.vocab_size})"
+        )
 
     @property
     def vocab_size(self) -> int:
@@ -156,6 +179,19 @@ class Tokenizer:
         ids = (i for kind in _CONTROL_KINDS for i in self.vocabulary.ids_of(kind))
         return MappingProxyType({self.vocabulary.pieces[i]: i for i in sorted(ids)})
 
+    @cached_property
+    def special_tokens(self) -> type[enum.IntEnum]:
+        """Ids by the names of DeepMind's library: `special_tokens.START_OF_TURN`.
+
+        `CUSTOM` is the id of `<unused0>`: 7 for Gemma 1 and 2, 6 for Gemma 3.
+        """
+        return special_tokens_of(self.control_tokens)
+
+    @cached_property
+    def tokens(self) -> tuple[str, ...]:
+        """The text of each token, by id, with plain spaces."""
+        return tuple(piece.replace(SPACE, " ") for piece in self.vocabulary.pieces)
+
     @property
     def end_of_turn_id(self) -> int | None:
         """The token that ends a turn of a conversation, if there is one."""
@@ -187,7 +223,7 @@ class Tokenizer:
 
     def encode(
         self,
-        text: str,
+        text: str | Sequence[str],
         *,
         add_bos: bool = False,
         add_eos: bool = False,
@@ -196,7 +232,8 @@ class Tokenizer:
         """Returns the token ids of a text.
 
         Args:
-          text: Any text.
+          text: Any text; or a list of pieces, each of which is a token, as `split`
+            returns them.
           add_bos: Whether to begin with `bos_id`.
           add_eos: Whether to end with `eos_id`.
           control_tokens: Whether names such as `<start_of_turn>` in the text become
@@ -204,18 +241,40 @@ class Tokenizer:
             then spelled out in ordinary tokens.
 
         Raises:
-          ValueError: The text holds a lone surrogate.
+          ValueError: The text holds a lone surrogate, or a piece is no token.
         """
-        _require_whole_characters(text)
-        ids = [self.bos_id] if add_bos else []
-        place = 0
+        if isinstance(text, str):
+            ids = self._encode_text(text, control_tokens)
+        else:
+            ids = [self._id_of_piece(piece) for piece in text]
+        begin, end = [self.bos_id] * add_bos, [self.eos_id] * add_eos
+        return [*begin, *ids, *end]
+
+    def _encode_text(self, text: str, control_tokens: bool) -> list[int]:
+        require_whole_characters(text)
+        ids, place = [], 0
         for name in self._control_pattern.finditer(text) if control_tokens else ():
             if name[0] in self.control_tokens:
                 ids.extend(self._processor.EncodeAsIds(text[place : name.start()]))
                 ids.append(self.control_tokens[name[0]])
                 place = name.end()
         ids.extend(self._processor.EncodeAsIds(text[place:]))
-        return [*ids, self.eos_id] if add_eos else ids
+        return ids
+
+    def _id_of_piece(self, piece: str) -> int:
+        """Returns the token of one piece of a list; spaces may be plain."""
+        if not isinstance(piece, str):
+            raise TypeError(
+                f"encode takes a text or a list of pieces; found {piece!r} in the list."
+            )
+        require_whole_characters(piece)
+        token_id = self._processor.PieceToId(piece.replace(" ", SPACE))
+        if self.tokens[token_id] != piece.replace(SPACE, " "):
+            raise ValueError(
+                f"{piece!r} is no token. A list is encoded piece by piece; pass a str "
+                "for text."
+            )
+        return token_id
 
     def decode(self, ids: npt.ArrayLike, *, skip_control_tokens: bool = False) -> str:
         r"""Returns the text of token ids.
@@ -234,16 +293,16 @@ class Tokenizer:
         if skip_control_tokens:
             kept = [token_id for token_id in kept if not self.is_control(token_id)]
         return "".join(
-            _decode_bytes(b"".join(map(self.token_bytes, run)))
+            decode_bytes(b"".join(map(self.token_bytes, run)))
             if are_bytes
             else "".join(map(self.piece, run)).replace(SPACE, " ")
             for are_bytes, run in itertools.groupby(kept, self.is_byte)
         )
 
     def split(self, text: str, control_tokens: bool = True) -> list[str]:
-        """Returns the pieces that a text is made of, spaces written as "▁"."""
+        """Returns the pieces that a text is made of, with plain spaces."""
         ids = self.encode(text, control_tokens=control_tokens)
-        return [self.piece(token_id) for token_id in ids]
+        return [self.piece(token_id).replace(SPACE, " ") for token_id in ids]
 
     def piece(self, token_id: int) -> str:
         """Returns the piece of a token, spaces written as "▁"."""
@@ -256,7 +315,7 @@ class Tokenizer:
         Raises:
           ValueError: The text is several tokens; the message names them.
         """
-        _require_whole_characters(piece)
+        require_whole_characters(piece)
         token_id = self._processor.PieceToId(piece)
         if self.vocabulary.pieces[token_id] == piece:
             return token_id
@@ -320,19 +379,10 @@ class Tokenizer:
             )
 
 
-def _require_whole_characters(text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"The text holds the lone surrogate {text[error.start]!r} at index "
-            f"{error.start}, which is half a character. Repair the text with "
-            "text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')."
-        ) from error
-
-
-def _decode_bytes(run: bytes) -> str:
-    try:
-        return run.decode()
-    except UnicodeDecodeError:
-        return "\ufffd" * len(run)
+def _restore(
+    kind: type[Tokenizer], vocabulary: Vocabulary, stop_ids: tuple[int, ...] | None
+) -> Tokenizer:
+    """Makes a tokenizer of a kind whose constructor takes something else."""
+    tokenizer = kind.__new__(kind)
+    Tokenizer.__init__(tokenizer, vocabulary, stop_ids=stop_ids)
+    return tokenizer
