@@ -1,5 +1,6 @@
 """The models: a config, a tree of weights, and pure functions over both."""
 
+from gemma.gm._lazy import lazily
 from gemma.gm.nn._cache import can_rewind, grow_cache
 from gemma.gm.nn._catalog import (
     CATALOG,
@@ -33,6 +34,8 @@ from gemma.gm.nn._config import (
 from gemma.gm.nn._fitting import fit_to_params
 from gemma.gm.nn._padding import features_of_padded
 from gemma.gm.nn._transformer import Features, Output, Transformer
+
+__getattr__ = lazily(__name__)
 
 __all__ = [
     "CATALOG",
