@@ -66,7 +66,6 @@ ELSEWHERE: dict[str, str] = {
     "gm.text.Gemma4Tokenizer": "`gm.text.Tokenizer.from_path` reads any file.",
     "gm.text.Gemma4Sampler": "`gm.text.Sampler`, for Gemma 1, 2 and 3.",
     "gm.text.SpecialTokens": "`gm.text.Tokenizer.special_tokens`",
-    "gm.text.SamplingMethod": "`gm.text.Sampling`",
     "gm.text.MinPSampling": "`gm.text.MinP(p=0.1)`",
     "gm.text.SamplingState": "`gm.text.State`",
     "gm.ckpts.LoadCheckpoint": "`gm.ckpts.load_params`; " + _NO_KAULDRON,

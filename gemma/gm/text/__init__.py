@@ -28,6 +28,7 @@ from gemma.gm.text.constraints import Constraint, ConstraintError
 
 if TYPE_CHECKING:
     from gemma.gm.text._chat_sampler import ChatSampler
+    from gemma.gm.text._custom_sampling import SamplingMethod
     from gemma.gm.text._sampler import Sampler
     from gemma.gm.text._state import SamplerOutput, State
     from gemma.gm.text._stream import Stream
@@ -39,6 +40,7 @@ __getattr__ = lazily(
         "ChatSampler": "_chat_sampler",
         "Sampler": "_sampler",
         "SamplerOutput": "_state",
+        "SamplingMethod": "_custom_sampling",
         "State": "_state",
         "Stream": "_stream",
         "ToolRoundsError": "_tool_sampler",
@@ -64,6 +66,7 @@ __all__ = [
     "Sampler",
     "SamplerOutput",
     "Sampling",
+    "SamplingMethod",
     "State",
     "StopStrings",
     "Stream",

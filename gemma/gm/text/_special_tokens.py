@@ -19,6 +19,7 @@ _NAMES = {
     "END_OF_TOOL_RESPONSE": "<end_function_response>",
 }
 _UNUSED = re.compile(r"<unused(\d+)>")
+_OF_IMAGES = ("<start_of_image>", "<end_of_image>", "<image_soft_token>")
 # Those up to this one follow one another; in Gemma 3 later ones stand elsewhere.
 NUM_CUSTOM = 99
 
@@ -46,3 +47,21 @@ def first_unused(control_tokens: Mapping[str, int]) -> int | None:
         if match and int(match[1]) < NUM_CUSTOM:
             return token_id - int(match[1])
     return None
+
+
+def image_token_ids(
+    control_tokens: Mapping[str, int], *, family: str, num_rows: int
+) -> list[int]:
+    """Returns the tokens that stand for images in prompts, which no answer has.
+
+    Args:
+      control_tokens: Ids of a tokenizer's control tokens, by name.
+      family: That of the model; Gemma 3 alone has images.
+      num_rows: Rows of its embedding.
+    """
+    if family != "gemma3":
+        return []
+    ids = (control_tokens.get(name) for name in _OF_IMAGES)
+    return [
+        token_id for token_id in ids if token_id is not None and token_id < num_rows
+    ]

@@ -1,7 +1,7 @@
 """What stands in for a tokenizer where there is none."""
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from gemma.gm.text._tokenizer import Tokenizer
@@ -57,6 +57,11 @@ class TokenIds(Tokenizer):
     def vocabulary(self) -> NoReturn:  # pyright: ignore
         """Unknown: raises ValueError, as all that asks for text does."""
         raise ValueError(_MISSING)
+
+    @property
+    def control_tokens(self) -> Mapping[str, int]:  # pyright: ignore
+        """None is known by name."""
+        return {}
 
     def encode(self, text: str | Sequence[str], **options: Any) -> NoReturn:
         """Raises ValueError."""
