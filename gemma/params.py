@@ -16,8 +16,11 @@ import jax
 import numpy as np
 
 from gemma.gm import ckpts
+from gemma.gm._lazy import lazily
 from gemma.gm.typing import Params
 from gemma.gm.weights import flatten, unflatten
+
+__getattr__ = lazily(__name__)
 
 
 def load_and_format_params(path: str | Path) -> dict[str, Any]:

@@ -22,9 +22,12 @@ from jaxtyping import Array, Float, Int
 from sentencepiece import SentencePieceProcessor
 
 from gemma.gm import ckpts, nn, text
+from gemma.gm._lazy import lazily
 from gemma.gm._numbers import check_count
 from gemma.gm.typing import DType, Params
 from gemma.transformer import Transformer, TransformerConfig
+
+__getattr__ = lazily(__name__)
 
 
 @dataclasses.dataclass(frozen=True)

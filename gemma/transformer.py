@@ -31,7 +31,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from gemma._config_2024 import TransformerConfig, init_cache
 from gemma.gm import ckpts, nn
+from gemma.gm._lazy import lazily
 from gemma.gm.typing import Cache, DType, Params
+
+__getattr__ = lazily(__name__)
 
 __all__ = [
     "Transformer",
@@ -39,6 +42,7 @@ __all__ = [
     "build_positions_from_mask",
     "init_cache",
     "make_causal_attn_mask",
+    "make_causal_with_prefix_attn_mask",
 ]
 
 
@@ -55,6 +59,28 @@ def make_causal_attn_mask(input_mask: Bool[Array, "B L"]) -> Bool[Array, "B L L"
         )
     causal = jnp.tri(input_mask.shape[1], dtype=bool)
     return input_mask.astype(bool)[:, None, :] & causal[None, :, :]
+
+
+def make_causal_with_prefix_attn_mask(
+    input_mask: Bool[Array, "B L"], prefix_mask: Bool[Array, "B L"]
+) -> Bool[Array, "B L L"]:
+    """Returns the causal mask with a prefix that all tokens of its row attend to.
+
+    `Transformer.apply` takes causal masks only and refuses this one by name of the
+    entry; it is for code that computes attention itself.
+
+    Args:
+      input_mask: False for padding, which nothing attends to.
+      prefix_mask: True for the tokens of the prefix.
+    """
+    causal = make_causal_attn_mask(input_mask)
+    if prefix_mask.shape != input_mask.shape:
+        raise ValueError(
+            f"The prefix mask has shape {tuple(prefix_mask.shape)}; it needs "
+            f"{tuple(input_mask.shape)}, as the input mask has."
+        )
+    prefix = prefix_mask.astype(bool) & input_mask.astype(bool)
+    return causal | prefix[:, None, :]
 
 
 def build_positions_from_mask(input_mask: Bool[Array, "B L"]) -> Int[Array, "B L"]:

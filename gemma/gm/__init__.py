@@ -1,10 +1,12 @@
 """The rooms of the house, each imported when it is first named.
 
-math · losses · kernels · weights · peft · vision · nn · ckpts · text · dialog · tools · hub
+math · losses · kernels · weights · peft · vision · nn · ckpts · text · dialog · tools · hub · typing
 """
 
 import importlib
 from types import ModuleType
+
+from gemma.gm._elsewhere import missing_name
 
 _ROOMS = (
     "ckpts",
@@ -17,6 +19,7 @@ _ROOMS = (
     "peft",
     "text",
     "tools",
+    "typing",
     "vision",
     "weights",
 )
@@ -25,7 +28,7 @@ _ROOMS = (
 def __getattr__(name: str) -> ModuleType:
     if name in _ROOMS:
         return importlib.import_module(f"gemma.gm.{name}")
-    raise AttributeError(f"gemma.gm has no room {name!r}. It has: {', '.join(_ROOMS)}.")
+    raise missing_name("gemma.gm", name, _ROOMS)
 
 
 def __dir__() -> list[str]:

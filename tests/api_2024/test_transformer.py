@@ -281,3 +281,18 @@ def test_models_of_one_config_share_their_programs(gemma1):
     positions, mask = build_positions_from_mask(MASK), make_causal_attn_mask(MASK)
     again.apply(variables, TOKENS, positions, None, mask)
     assert transformer._apply._cache_size() == compiled
+
+
+def test_mask_with_a_prefix():
+    input_mask = jnp.array([[True, True, True, False], [True] * 4])
+    prefix_mask = jnp.array([[True, True, False, True], [False] * 4])
+    found = transformer.make_causal_with_prefix_attn_mask(input_mask, prefix_mask)
+    np.testing.assert_array_equal(
+        found[0],
+        [[1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 0]],
+    )
+    np.testing.assert_array_equal(
+        found[1], transformer.make_causal_attn_mask(input_mask)[1]
+    )
+    with pytest.raises(ValueError, match=r"shape \(2, 3\); it needs \(2, 4\)"):
+        transformer.make_causal_with_prefix_attn_mask(input_mask, prefix_mask[:, :3])

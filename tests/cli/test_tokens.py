@@ -52,7 +52,7 @@ def test_json(tokens, tiny_tokenizer):
     assert found == {
         "text": TEXT,
         "ids": tiny_tokenizer.encode(TEXT),
-        "pieces": tiny_tokenizer.split(TEXT),
+        "pieces": [tiny_tokenizer.piece(i) for i in tiny_tokenizer.encode(TEXT)],
     }
 
 

@@ -120,7 +120,7 @@ def test_a_turn_computes_its_own_tokens_only(make_chat, monkeypatch):
     tokenizer = chat.sampler.tokenizer
     letters = [tokenizer.id(letter) for letter in "xyzq"]
     others = [i for i in range(tokenizer.vocab_size) if i not in letters]
-    chat._forbidden_tokens = tuple(others)
+    chat.forbidden_tokens = tuple(others)
     for turn, question in enumerate(QUESTIONS):
         before = chat.last_state and len(chat.last_state.token_ids[0])
         fed.clear()

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     )
     from gemma.gm.ckpts._names_huggingface import config_from_json, config_to_json
     from gemma.gm.ckpts._orbax_save import save_orbax, save_params
+    from gemma.gm.ckpts._origins import origin_of
     from gemma.gm.ckpts._save import MAX_SHARD_BYTES, save_model, save_weights
 
 __getattr__ = lazily(
@@ -69,6 +70,7 @@ __getattr__ = lazily(
         "load_model": "_load",
         "load_params": "_load",
         "open_checkpoint": "_load",
+        "origin_of": "_origins",
         "read_classifier": "_classifiers",
         "read_deepmind": "_deepmind_tree",
         "save_gguf": "_gguf_writer",
@@ -113,6 +115,7 @@ __all__ = [
     "load_params",
     "num_held",
     "open_checkpoint",
+    "origin_of",
     "read_chat_templates",
     "read_classifier",
     "read_deepmind",

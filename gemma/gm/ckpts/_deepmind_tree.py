@@ -1,10 +1,11 @@
 """The params tree of DeepMind's library in memory, and ours.
 
 That is the tree of `layer_0/attn/q_einsum/w` and so on, nested, without what stands
-before it in files. Nothing is computed but transposes and stacks, so gradients and dtypes
-pass through.
+before it in files. Nothing is computed but transposes and stacks, and what LoRA factors and
+quantized kernels stand for, so gradients and dtypes pass through.
 """
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from gemma.gm.ckpts._names_orbax import (
 )
 from gemma.gm.ckpts._orbax import shapes_of
 from gemma.gm.ckpts._orbax_config import config_from_shapes
+from gemma.gm.ckpts._orbax_leaves import FlatTree, PlainArrays
 from gemma.gm.nn import TransformerConfig
 from gemma.gm.typing import Params
 from gemma.gm.weights import flatten, unflatten
@@ -45,7 +47,8 @@ def infer_config(tree: Params) -> TransformerConfig:
     Raises:
       CheckpointError: It is the tree of no Gemma.
     """
-    shapes = _shapes_of_tree(tree)
+    arrays = _arrays_of_tree(tree)
+    shapes = {name: arrays.shape(name) for name in arrays.names}
     return config_from_shapes(shapes, find_spelling(shapes, _WHERE), _WHERE)
 
 
@@ -53,10 +56,19 @@ def from_deepmind(tree: Params, config: TransformerConfig) -> dict[str, Any]:
     """Returns our params of DeepMind's tree.
 
     Args:
-      tree: DeepMind's params. Gate and up may lie either way.
-      config: The model, whose weights these must be; see `check_deepmind`.
+      tree: DeepMind's params. Gate and up may lie either way. LoRA factors are added to
+        their weights, quantized kernels become numbers.
+      config: The model, whose weights these must be, but for the rows of the embedding.
+
+    Raises:
+      CheckpointError: They are not; see `check_deepmind`.
     """
-    arrays, places = flatten(tree), _layout(config, _gating(tree)).places
+    check_deepmind(tree, config, any_rows=True)
+    plain, places = _arrays_of_tree(tree), _layout(config, _gating(tree)).places
+    arrays = {name: plain.read(name) for name in by_array(places)}
+    for name, array in arrays.items():
+        if not plain.is_stored(name):
+            arrays[name] = array.astype(plain.dtype(name))
     return unflatten({ours: p.part(arrays[p.array]) for ours, p in places.items()})
 
 
@@ -93,19 +105,31 @@ def read_deepmind(checkpoint: Checkpoint) -> dict[str, Any]:
     return unflatten({name: read(name, parts) for name, parts in arrays})
 
 
-def check_deepmind(tree: Params, config: TransformerConfig) -> None:
+def check_deepmind(
+    tree: Params, config: TransformerConfig, *, any_rows: bool = False
+) -> None:
     """Refuses a tree that is not exactly that of a model.
+
+    Args:
+      tree: DeepMind's params.
+      config: The model.
+      any_rows: Whether the embedding may have more or fewer rows.
 
     Raises:
       CheckpointError: A weight is missing, unknown or of another shape. Names it.
     """
-    if set(tree) in ({"transformer"}, {"params"}):
-        (root,) = tree
+    arrays = _arrays_of_tree(tree)
+    if set(tree) in ({"transformer"}, {"params"}, {"policy", "anchor"}):
+        root = "policy" if "policy" in tree else next(iter(tree))
+        entries = " and ".join(map(repr, tree))
         raise CheckpointError(
-            f"These params have one entry, {root!r}. Pass what is in it: "
-            f"params[{root!r}]."
+            f"These params have {'one entry' if len(tree) == 1 else 'entries'}, "
+            f"{entries}. Pass what is in it: params[{root!r}]."
         )
-    found, expected = _shapes_of_tree(tree), _layout(config, _gating(tree)).shapes
+    found = {name: arrays.shape(name) for name in arrays.names}
+    if any_rows and (table := found.get("embedder/input_embedding")):
+        config = dataclasses.replace(config, vocab_size=table[0])
+    expected = _layout(config, _gating(tree)).shapes
     model = f"a {config.family} of {config.num_layers} layers"
     if missing := [name for name in expected if name not in found]:
         raise CheckpointError(f"The params lack {missing[0]!r}, which {model} has.")
@@ -140,16 +164,17 @@ def _layout(config: TransformerConfig, gating: tuple[int, ...] = ()) -> _Layout:
 
 
 def _gating(tree: Params) -> tuple[int, ...]:
-    leaf = flatten(tree).get("layer_0/mlp/gating_einsum")
-    return () if leaf is None else tuple(np.shape(leaf))
+    arrays, name = _arrays_of_tree(tree), "layer_0/mlp/gating_einsum"
+    return arrays.shape(name) if name in arrays.names else ()
 
 
-def _shapes_of_tree(tree: Params) -> dict[str, tuple[int, ...]]:
+def _arrays_of_tree(tree: Params) -> PlainArrays:
     if not isinstance(tree, Mapping):
         raise CheckpointError(
             f"{_WHERE} is a {type(tree).__name__}; a nested dict of arrays is needed."
         )
-    return {name: tuple(np.shape(leaf)) for name, leaf in flatten(tree).items()}
+    flat = flatten(tree)
+    return PlainArrays(FlatTree(flat), flat, _WHERE)
 
 
 def _stack(parts: Mapping[str, Place], ours: Mapping[str, jax.Array]) -> jax.Array:

@@ -27,6 +27,7 @@ from gemma.gm.ckpts._names_huggingface import (
 )
 from gemma.gm.ckpts._names_vision import vision_from_metadata, vision_names_gguf
 from gemma.gm.ckpts._orbax import OrbaxTensors, find_orbax
+from gemma.gm.ckpts._origins import remember_origin
 from gemma.gm.ckpts._quantization_config import packed_from_json
 from gemma.gm.ckpts._safetensors import SafetensorsFolder
 from gemma.gm.ckpts._tensors import TensorReader
@@ -116,7 +117,9 @@ class Checkpoint:
                 waiting, put = {}, done
             if progress is not None:
                 progress(done, total)
-        return unflatten({ours: params[ours] for ours in structs})
+        tree = unflatten({ours: params[ours] for ours in structs})
+        remember_origin(tree, self.path)
+        return tree
 
     def read_weight(self, ours: str, dtype: DType) -> np.ndarray:
         """Returns one weight, unpacked, in memory of the host.

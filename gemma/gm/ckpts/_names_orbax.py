@@ -19,6 +19,8 @@ from gemma.gm.nn import TransformerConfig
 from gemma.gm.vision import VisionConfig
 
 _ROOTS = ("", "transformer/", "params/", "params/transformer/")
+# A model beside a copy of it as it was, to train with preferences.
+_POLICIES = ("policy/", "params/policy/")
 _TABLE = "embedder/input_embedding"
 _STACKED = "stacked_layers/attention_type_"
 _EYES = ("vision_encoder/siglip_encoder/", "SigLiPFromPatches_0/siglip_encoder/")
@@ -165,14 +167,29 @@ def find_spelling(shapes: Mapping[str, tuple[int, ...]], where: object) -> Spell
 def find_root(names: Iterable[str], where: object) -> str:
     """Returns what stands before all names of the text model."""
     names = list(names)
-    for root in _ROOTS:
+    for root in (*_ROOTS, *_POLICIES):
         if root + _TABLE in names:
             return root
+    if any(name.endswith(("/lora/a", "/lora/b")) for name in names):
+        raise CheckpointError(
+            f"{where} holds LoRA factors alone. Save them with the weights that they "
+            "change: the whole params, as peft.merge_params returns them."
+        )
     shown = ", ".join(names[:3])
     raise CheckpointError(
         f"{where} holds no Gemma: array {_TABLE!r} is missing among {shown} and "
         f"{max(0, len(names) - 3)} more."
     )
+
+
+def names_of_weights(names: Iterable[str], where: object) -> list[str]:
+    """Returns the names of a model's weights, among those of a training.
+
+    Of two models, `policy` and `anchor`, they are those of the first.
+    """
+    names = list(names)
+    begin = find_root(names, where).removesuffix("transformer/")
+    return [name for name in names if name.startswith(begin)]
 
 
 def find_family(names: Iterable[str]) -> str:

@@ -14,12 +14,13 @@ from gemma.gm.ckpts._names import Entry, Layout
 from gemma.gm.ckpts._names_huggingface import config_from_json
 from gemma.gm.ckpts._names_orbax import (
     array_shapes,
-    find_root,
     find_spelling,
     is_of_eyes,
+    names_of_weights,
     places_orbax,
 )
 from gemma.gm.ckpts._orbax_config import config_from_shapes
+from gemma.gm.ckpts._orbax_leaves import PlainArrays
 from gemma.gm.kernels import PackedKind, empty_aligned, in_slices
 from gemma.gm.nn import Transformer, TransformerConfig
 from gemma.gm.typing import DType
@@ -73,7 +74,9 @@ class OrbaxTensors:
         from gemma.gm.ckpts._orbax_arrays import StoredArrays
 
         self.folder = folder
-        self._arrays = StoredArrays(folder)
+        stored = StoredArrays(folder)
+        names = names_of_weights(stored.names, folder)
+        self._arrays = PlainArrays(stored, names, folder)
         stated = _read_config(folder)
         if stated is not None and stated.vision is None:
             text_only = True
@@ -168,8 +171,6 @@ class OrbaxTensors:
     def _read_shapes(self, text_only: bool) -> dict[str, tuple[int, ...]]:
         """Returns the shape of each array that is a weight."""
         names = self._arrays.names
-        if find_root(names, self.folder).startswith("params/"):
-            names = [name for name in names if name.startswith("params/")]
         if text_only:
             names = [name for name in names if not is_of_eyes(name)]
         return {name: self._arrays.shape(name) for name in names}
@@ -186,8 +187,9 @@ class OrbaxTensors:
                 )
         for name, shape in needed.items():
             if name not in found:
+                hint = "; pass text_only=True for the text model" * is_of_eyes(name)
                 raise CheckpointError(
-                    f"{self.folder} lacks array {name!r}, which {model} needs."
+                    f"{self.folder} lacks array {name!r}, which {model} needs{hint}."
                 )
             what = f"Array {name!r} in {self.folder}"
             if found[name] != shape:

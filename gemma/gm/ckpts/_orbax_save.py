@@ -23,7 +23,7 @@ from gemma.gm.ckpts._names_orbax import (
 from gemma.gm.ckpts._orbax import FLOATS, shapes_of
 from gemma.gm.ckpts._orbax_config import config_from_sizes
 from gemma.gm.ckpts._unfinished import whole_folder
-from gemma.gm.nn import Transformer, TransformerConfig
+from gemma.gm.nn import Transformer, TransformerConfig, fit_to_params
 from gemma.gm.typing import DType, Params
 from gemma.gm.weights import QuantizedArray, flatten
 
@@ -124,6 +124,7 @@ def save_params(
 
     if model is None:
         model = Transformer(_config_of(weights))
+    model = fit_to_params(model, params)
     table = weights["embedder/input_embedding"]
     save_orbax(path, model, read, dtype=table.dtype if dtype is None else dtype)
 

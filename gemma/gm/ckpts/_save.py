@@ -22,7 +22,7 @@ from gemma.gm.ckpts._names_huggingface import (
 from gemma.gm.ckpts._quantization_config import PackedTensor, packed_to_json
 from gemma.gm.ckpts._safetensors import write_safetensors
 from gemma.gm.ckpts._unfinished import whole_folder
-from gemma.gm.nn import Classifier, Transformer
+from gemma.gm.nn import Classifier, Transformer, fit_to_params
 from gemma.gm.typing import DType, Params
 from gemma.gm.weights import QuantizedArray, flatten
 
@@ -56,9 +56,10 @@ def save_model(
 
     Raises:
       FileExistsError: There is something at the path.
-      ValueError: Weights cannot be written as `dtype`.
+      ValueError: Weights cannot be written as `dtype`, or are not the model's.
     """
-    weights = flatten(params)
+    decoder = model.model if isinstance(model, Classifier) else model
+    decoder, weights = fit_to_params(decoder, params), flatten(params)
     keep = isinstance(dtype, str) and dtype == AS_STORED
     if keep or dtype is None:
         # Packed weights have none that config.json could state; norms are never packed.
@@ -66,7 +67,6 @@ def save_model(
     _check_dtype(dtype)
     tensors: dict[str, LazyArray] = {}
     packed: dict[str, PackedTensor] = {}
-    decoder = model.model if isinstance(model, Classifier) else model
     names = names_huggingface(decoder.config, present=())
     config = config_to_json(decoder.config, np.dtype(dtype).name)
     if isinstance(model, Classifier):

@@ -5,11 +5,13 @@ from gemma.gm.hub._embedded import embedded_checkpoint
 from gemma.gm.hub._errors import CheckpointNotFoundError
 from gemma.gm.hub._published import published_names
 from gemma.gm.hub._resolve import resolve
+from gemma.gm.hub._tokenizers import family_tokenizer
 
 __all__ = [
     "CheckpointNotFoundError",
     "cache_dir",
     "embedded_checkpoint",
+    "family_tokenizer",
     "published_names",
     "resolve",
 ]

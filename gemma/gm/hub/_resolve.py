@@ -118,8 +118,20 @@ def _parse_huggingface(handle: str) -> _Repository:
     return _Repository(match[1], match[2] or "", revision or None)
 
 
+def fetch_file(repository_id: str, file: str) -> Path:
+    """Returns one file of a repository on Hugging Face.
+
+    Raises:
+        CheckpointNotFoundError: It cannot be fetched.
+    """
+    return _fetch_from(_Repository(repository_id, file, None))
+
+
 def _from_huggingface(handle: str) -> Path:
-    repository = _parse_huggingface(handle)
+    return _fetch_from(_parse_huggingface(handle))
+
+
+def _fetch_from(repository: _Repository) -> Path:
     try:
         import huggingface_hub
     except ImportError as error:

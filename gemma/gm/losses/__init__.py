@@ -1,5 +1,6 @@
 """What training makes small: one number for what a model said and what was right."""
 
+from gemma.gm._lazy import lazily
 from gemma.gm.losses._losses import (
     IGNORED,
     binary_cross_entropy,
@@ -7,6 +8,8 @@ from gemma.gm.losses._losses import (
     next_token_cross_entropy,
     squared_error,
 )
+
+__getattr__ = lazily(__name__)
 
 __all__ = [
     "IGNORED",

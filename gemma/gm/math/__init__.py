@@ -1,5 +1,6 @@
 """The arithmetic of the family: pure functions over arrays, nothing learned."""
 
+from gemma.gm._lazy import lazily
 from gemma.gm.math._activation import gelu, softcap
 from gemma.gm.math._bits import has_bit, pack_bits, unpack_bits
 from gemma.gm.math._blockwise_attention import Keys, Queries, blockwise_attention
@@ -8,6 +9,8 @@ from gemma.gm.math._mask import attention_mask, ends_of_runs
 from gemma.gm.math._norm import layer_norm, rms_norm
 from gemma.gm.math._ring import put, saturate, slot_positions
 from gemma.gm.math._rope import RopeTable, apply_rope, rope_table
+
+__getattr__ = lazily(__name__)
 
 __all__ = [
     "Keys",

@@ -1,5 +1,6 @@
 """The models: a config, a tree of weights, and pure functions over both."""
 
+from gemma.gm._lazy import lazily
 from gemma.gm.nn._cache import can_rewind, grow_cache
 from gemma.gm.nn._catalog import (
     CATALOG,
@@ -30,8 +31,11 @@ from gemma.gm.nn._config import (
     gemma3_config,
     repeat_pattern,
 )
+from gemma.gm.nn._fitting import fit_to_params
 from gemma.gm.nn._padding import features_of_padded
 from gemma.gm.nn._transformer import Features, Output, Transformer
+
+__getattr__ = lazily(__name__)
 
 __all__ = [
     "CATALOG",
@@ -58,6 +62,7 @@ __all__ = [
     "TransformerConfig",
     "can_rewind",
     "features_of_padded",
+    "fit_to_params",
     "gemma1_config",
     "gemma2_config",
     "gemma3_config",

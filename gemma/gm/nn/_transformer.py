@@ -24,6 +24,7 @@ from gemma.gm.nn._embedder import (
     unembed,
     unembed_largest,
 )
+from gemma.gm.nn._variables import check_dtype, params_of
 from gemma.gm.typing import Cache, DType, Params
 from gemma.gm.vision import soft_tokens, vision_specs
 from gemma.gm.weights import ParamSpec, QuantizedArray, init_params, is_narrow
@@ -108,7 +109,8 @@ class Transformer:
         return text
 
     def init(self, key: jax.Array, dtype: DType = jnp.float32) -> Params:
-        """Returns random params."""
+        """Returns random params of a float dtype."""
+        check_dtype(dtype)
         return init_params(self.specs(), key, dtype)
 
     def activation_dtype(self, params: Params) -> DType:
@@ -180,7 +182,8 @@ class Transformer:
         """
         if self.config.vision is None:
             raise ValueError("The model has no eyes: it reads text only.")
-        return soft_tokens(variables["params"]["vision"], self.config.vision, images)
+        params = params_of(variables, "see")
+        return soft_tokens(params["vision"], self.config.vision, images)
 
     def embed(
         self, variables: Params, tokens: Int[Array, "*B"]
@@ -191,7 +194,7 @@ class Transformer:
           variables: `{"params": params}`.
           tokens: Token ids.
         """
-        params = variables["params"]
+        params = params_of(variables, "embed")
         dtype = self.activation_dtype(params)
         return embed(params["embedder"], tokens, dtype=dtype)
 
@@ -252,7 +255,7 @@ class Transformer:
           return_hidden_states: Also return the residual stream.
           return_attention_weights: Also return where each layer looked.
         """
-        params, config = variables["params"], self.config
+        params, config = params_of(variables, "apply"), self.config
         dtype = self.activation_dtype(params)
         new = _place(tokens, positions, mask, cache)
         ropes = _ropes(config.layers, new.positions)

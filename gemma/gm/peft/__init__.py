@@ -1,5 +1,6 @@
 """Params in other forms: fewer bits, at an error that is known."""
 
+from gemma.gm._lazy import lazily
 from gemma.gm.peft._quantize import (
     KINDS,
     dequantize,
@@ -7,6 +8,8 @@ from gemma.gm.peft._quantize import (
     quantize,
     quantized_weight_struct,
 )
+
+__getattr__ = lazily(__name__)
 
 __all__ = [
     "KINDS",

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from gemma.gm._lazy import lazily
 from gemma.gm.text._detokenize import StreamingDecoder
+from gemma.gm.text._family_tokenizers import Gemma2Tokenizer, Gemma3Tokenizer
 from gemma.gm.text._fill_in_middle import (
     fill_in_middle_prompt,
     fill_in_middle_stops,
@@ -27,6 +28,7 @@ from gemma.gm.text.constraints import Constraint, ConstraintError
 
 if TYPE_CHECKING:
     from gemma.gm.text._chat_sampler import ChatSampler
+    from gemma.gm.text._custom_sampling import SamplingMethod
     from gemma.gm.text._sampler import Sampler
     from gemma.gm.text._state import SamplerOutput, State
     from gemma.gm.text._stream import Stream
@@ -38,6 +40,7 @@ __getattr__ = lazily(
         "ChatSampler": "_chat_sampler",
         "Sampler": "_sampler",
         "SamplerOutput": "_state",
+        "SamplingMethod": "_custom_sampling",
         "State": "_state",
         "Stream": "_stream",
         "ToolRoundsError": "_tool_sampler",
@@ -50,6 +53,8 @@ __all__ = [
     "Constraint",
     "ConstraintError",
     "FinishReason",
+    "Gemma2Tokenizer",
+    "Gemma3Tokenizer",
     "Generation",
     "Greedy",
     "MinP",
@@ -61,6 +66,7 @@ __all__ = [
     "Sampler",
     "SamplerOutput",
     "Sampling",
+    "SamplingMethod",
     "State",
     "StopStrings",
     "Stream",

@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,12 @@ from gemma.gm.dialog import (
     fill_placeholders,
 )
 from gemma.gm.nn import Transformer
+from gemma.gm.text._answer_defaults import AnswerDefaults
+from gemma.gm.text._conversation_room import fit_turns
+from gemma.gm.text._custom_sampling import SamplingMethod
 from gemma.gm.text._generation import Piece
 from gemma.gm.text._pictures import as_sources
+from gemma.gm.text._printing import printer
 from gemma.gm.text._reading import Reading
 from gemma.gm.text._sampler import Sampler
 from gemma.gm.text._sampling import Sampling
@@ -28,10 +31,8 @@ from gemma.gm.text._stream import Stream
 from gemma.gm.text._tokenizer import Tokenizer
 from gemma.gm.typing import DType, Params
 
-GREEDY = Sampling()
 
-
-class ChatSampler:
+class ChatSampler(AnswerDefaults):
     """Talks with a model, turn by turn; what it says depends on what was said.
 
     The model reads the conversation as if it was written down from scratch in each turn.
@@ -42,6 +43,8 @@ class ChatSampler:
       system: The system prompt, or None.
       multi_turn: Whether a turn follows the ones before.
       last_state: Tokens, cache and logits after the last answer; None before it.
+      print_stream: Whether answers are printed as they are made, or what is called.
+      sampling, forbidden_tokens, stop_tokens, max_out_length: As passed; may be set.
 
     Example:
       ```python
@@ -58,10 +61,12 @@ class ChatSampler:
         params: Params,
         multi_turn: bool = False,
         tokenizer: Tokenizer | None = None,
-        sampling: Sampling = GREEDY,
+        sampling: Sampling | SamplingMethod | None = None,
         forbidden_tokens: Sequence[str | int] | None = None,
+        stop_tokens: Sequence[str | int] | None = None,
         cache_length: int | None = 4096,
         max_out_length: int = 2048,
+        pad_length: int | Sequence[int] | None = None,
         pan_and_scan: bool = False,
         chat_template_kwargs: Mapping[str, Any] | None = None,
         drop_oldest: bool = False,
@@ -76,11 +81,13 @@ class ChatSampler:
           model: The model.
           params: Its params.
           multi_turn: Whether a turn follows the ones before, or begins anew.
-          tokenizer: By default the one that lies beside the model's checkpoint.
-          sampling: How tokens are drawn; greedy by default.
-          forbidden_tokens: Ids, or strings of a single token, that are never drawn.
+          tokenizer: As for `Sampler`: by default the model's, or its family's.
+          sampling: How tokens are chosen; greedy by default.
+          forbidden_tokens: Ids, or strings of a single token, that are never chosen.
+          stop_tokens: Ids, or strings of a single token, that end an answer too.
           cache_length: The most tokens of all turns together.
           max_out_length: The most tokens of one answer.
+          pad_length: Has no effect: prompts go through the model in chunks.
           pan_and_scan: Whether long images come with crops of their parts.
           chat_template_kwargs: Variables of the checkpoint's own chat template, if it is
             not one that Google published.
@@ -95,6 +102,13 @@ class ChatSampler:
         Raises:
           ValueError: See `Sampler`; or the turns are no conversation.
         """
+        super().__init__(
+            sampling=sampling,
+            forbidden_tokens=forbidden_tokens,
+            stop_tokens=stop_tokens,
+            max_out_length=check_count("max_out_length", max_out_length, at_least=1),
+            pad_length=pad_length,
+        )
         self._sampler = Sampler(
             model=model,
             params=params,
@@ -107,11 +121,8 @@ class ChatSampler:
         self.system = system
         self.turns = list(turns)
         self.last_state = last_state
-        self._sampling = sampling
-        self._forbidden_tokens = tuple(forbidden_tokens or ())
-        self._max_out_length = check_count("max_out_length", max_out_length, at_least=1)
         self._drop_oldest = drop_oldest
-        self._print_stream = print_stream
+        self.print_stream = print_stream
         if self.turns:
             self._sampler.encode(self.conversation)
 
@@ -177,7 +188,7 @@ class ChatSampler:
 
     def chat(
         self,
-        prompt: str | Turn | None,
+        prompt: str | Turn | Conversation | None,
         *,
         print_stream: bool | Callable[[str], object] | None = None,
         **options: Any,
@@ -185,22 +196,25 @@ class ChatSampler:
         """Says something to the model; returns its answer.
 
         Args:
-          prompt: What to say; None to go on from the last turn that was set or
-            loaded: a question is answered, an answer continued.
+          prompt: What to say, or several turns of which the last one asks; None to go on
+            from the last turn that was set or loaded: a question is answered, an answer
+            continued.
           print_stream: If not None, instead of the constructor's.
           **options: See `stream`.
         """
-        show = _printer(self._print_stream if print_stream is None else print_stream)
+        show = printer(self.print_stream if print_stream is None else print_stream)
         for piece in self.stream(prompt, **options):
             show(piece.text)
         return self.turns[-1].text
 
     def stream(
         self,
-        prompt: str | Turn | None,
+        prompt: str | Turn | Conversation | None,
         *,
         images: Any = None,
-        sampling: Sampling | None = None,
+        sampling: Sampling | SamplingMethod | None = None,
+        forbidden_tokens: Sequence[str | int] | None = None,
+        stop_tokens: Sequence[str | int] | None = None,
         max_new_tokens: int | None = None,
         multi_turn: bool | None = None,
         **options: Any,
@@ -210,12 +224,16 @@ class ChatSampler:
         Whoever stops before the end leaves the answer as it is then.
 
         Args:
-          prompt: What to say; None to go on from the last turn: a question is
-            answered; an answer is continued, and only what is new of it yielded.
+          prompt: What to say, or a conversation that goes on from the turns so far and
+            ends with a question; its system prompt, if any, becomes `system`. None to
+            go on from the last turn: a question is answered; an answer is continued, and
+            only what is new of it yielded.
           images: Images for the placeholders of the prompt, `<start_of_image>` for
             Gemma 3: one, several, or an array [N, H, W, C]. See `vision.read_image`
             for what an image may be.
           sampling: If not None, instead of the constructor's.
+          forbidden_tokens: If not None, instead of the constructor's.
+          stop_tokens: If not None, instead of the constructor's.
           max_new_tokens: The most tokens of the answer, `max_out_length` or less.
           multi_turn: If not None, instead of the constructor's.
           **options: Others of `Sampler.stream`: `rng`, `stop`, ...
@@ -225,29 +243,26 @@ class ChatSampler:
             cache. Raised by this call, which then has changed nothing.
         """
         goes_on = self.multi_turn if multi_turn is None else multi_turn
-        if prompt is None:
-            before, turn = self._last_turn(images)
-        else:
-            turn = self._question(prompt, images)
-            before = self.turns if goes_on else []
-            if before and before[-1].role is Role.USER:
-                raise ValueError(
-                    "The conversation ends with a question that has no answer. "
-                    "chat(None) answers it; undo() takes it back."
-                )
-        limit = self._answer_limit(max_new_tokens)
-        kept = self._fitting([*before, turn])
-        stream = self._sampler.stream(
-            self._with_system(kept),
-            sampling=sampling or self._sampling,
-            max_new_tokens=limit,
-            forbidden_tokens=self._forbidden_tokens,
-            last_state=self.last_state,
-            return_state=True,
-            **options,
-        )
-        self.turns = kept if prompt is None else kept[:-1]
-        return self._record([] if prompt is None else [turn], stream)
+        said, before, system = self._turns_of(prompt, images, goes_on=goes_on)
+        limit = self.answer_limit(max_new_tokens)
+        known, self.system = self.system, system
+        try:
+            kept = self._fitting([*before, *said])
+            stream = self._sampler.stream(
+                self._with_system(kept),
+                sampling=self.sampling if sampling is None else sampling,
+                max_new_tokens=limit,
+                forbidden_tokens=_either(forbidden_tokens, self.forbidden_tokens),
+                stop_tokens=_either(stop_tokens, self.stop_tokens),
+                last_state=self.last_state,
+                return_state=True,
+                **options,
+            )
+        except BaseException:
+            self.system = known
+            raise
+        self.turns = kept if prompt is None else kept[: -len(said)]
+        return self._record([] if prompt is None else kept[-len(said) :], stream)
 
     def undo(self) -> Turn:
         """Takes the last question and its answer, if any, back; returns the question."""
@@ -286,15 +301,40 @@ class ChatSampler:
 
     def _add_answer(self, said: list[Turn], text: str) -> None:
         turns = [*self.turns, *said]
-        if (
-            turns[-1].role is Role.MODEL
-        ):  # whose text was read without blanks at its ends
+        if turns[-1].role is Role.MODEL:
+            # Its text was read without blanks at its ends.
             begun = turns.pop()
             parts = (Text(begun.text.strip() + text),) if text else begun.parts
             turns.append(dataclasses.replace(begun, parts=parts))
         else:
             turns.append(Turn.model(text))
         self.turns = turns
+
+    def _turns_of(
+        self, prompt: str | Turn | Conversation | None, images: Any, *, goes_on: bool
+    ) -> tuple[list[Turn], list[Turn], str | None]:
+        """Returns what is said now, the turns before it, and the system prompt."""
+        if prompt is None:
+            before, turn = self._last_turn(images)
+            return [turn], before, self.system
+        before = self.turns if goes_on else []
+        system = self.system
+        if isinstance(prompt, Conversation):
+            said, led_by = _asked_by(prompt, images)
+            if led_by is not None and before:
+                raise ValueError(
+                    "A system prompt comes before all turns: call reset(), or pass "
+                    "multi_turn=False."
+                )
+            system = system if led_by is None else led_by
+        else:
+            said = [self._question(prompt, images)]
+        if before and before[-1].role is Role.USER:
+            raise ValueError(
+                "The conversation ends with a question that has no answer. "
+                "chat(None) answers it; undo() takes it back."
+            )
+        return said, before, system
 
     def _question(self, prompt: str | Turn, images: Any) -> Turn:
         """Returns what the user says; a prompt with placeholders gets its images."""
@@ -321,43 +361,14 @@ class ChatSampler:
             raise ValueError("The images of a Turn are parts of it: gm.dialog.Image.")
         return self.turns[:-1], self.turns[-1]
 
-    def _answer_limit(self, max_new_tokens: int | None) -> int:
-        if max_new_tokens is None:
-            return self._max_out_length
-        max_new_tokens = check_count("max_new_tokens", max_new_tokens, at_least=1)
-        if max_new_tokens > self._max_out_length:
-            raise ValueError(
-                f"max_new_tokens is {max_new_tokens:,} but max_out_length is "
-                f"{self._max_out_length:,}. Pass a larger max_out_length when you make "
-                "the ChatSampler."
-            )
-        return max_new_tokens
-
     def _fitting(self, turns: list[Turn]) -> list[Turn]:
-        """Returns the turns that fit the cache with an answer.
-
-        Room for one token of the answer is enough. Where turns are dropped, a quarter
-        of the cache becomes free, however short the answer is to be: after a drop the
-        whole conversation is computed again, so it must not be needed in each turn.
-
-        Args:
-          turns: The conversation.
-        """
-        length = self._sampler.cache_length
-        num_tokens = len(self._sampler.encode(self._with_system(turns)))
-        if num_tokens < length:
-            return turns
-        if not self._drop_oldest:
-            raise ValueError(
-                f"The conversation has {num_tokens:,} tokens with this turn, but the "
-                f"cache holds {length:,} with the answer. Pass a larger cache_length or "
-                "drop_oldest=True, or call reset()."
-            )
-        wanted = length // 4
-        while num_tokens + wanted > length and len(turns) > 1:
-            turns = turns[2:]
-            num_tokens = len(self._sampler.encode(self._with_system(turns)))
-        return turns
+        """Returns the turns that fit the cache with an answer."""
+        return fit_turns(
+            turns,
+            lambda turns: len(self._sampler.encode(self._with_system(turns))),
+            cache_length=self._sampler.cache_length,
+            drop_oldest=self._drop_oldest,
+        )
 
     def _with_system(self, turns: Sequence[Turn]) -> Conversation:
         """Returns the turns as the model reads them."""
@@ -370,13 +381,20 @@ class ChatSampler:
         return self.system
 
 
-def _printer(print_stream: bool | Callable[[str], object]) -> Callable[[str], object]:
-    """Returns what shows a text as it is made."""
-    if callable(print_stream):
-        return print_stream
-    return _write if print_stream else lambda text: None
+def _asked_by(conversation: Conversation, images: Any) -> tuple[list[Turn], str | None]:
+    """Returns the turns of a conversation that asks, and its system prompt."""
+    if images is not None:
+        raise ValueError("The images of a Turn are parts of it: gm.dialog.Image.")
+    turns = list(conversation.turns)
+    is_led = bool(turns) and turns[0].role is Role.SYSTEM
+    system = turns.pop(0).text if is_led else None
+    if not turns or turns[-1].role is not Role.USER:
+        raise ValueError(
+            "There is no question to answer: the conversation does not end with a "
+            "turn of the user."
+        )
+    return turns, system
 
 
-def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+def _either(tokens: Any, default: Any) -> Any:
+    return default if tokens is None else tokens

@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 from gemma.gm.kernels import ALONE, Screen, await_reply, hand_over
 from gemma.gm.math import unpack_bits
 from gemma.gm.nn import Transformer
+from gemma.gm.text._custom_sampling import CustomSampling
 from gemma.gm.text._draw import (
     SHORTLIST,
     AnyArray,
@@ -64,12 +65,14 @@ class Choice(NamedTuple):
       bias: Added to the logits; None with a screen.
       screen: The outline of a packed head, through which few logits are found; None
         to compute them all. Only for rows that need few: see `needs_few`.
+      custom: A caller's way of choosing, in place of that of `sampling`; no screen.
     """
 
     sampling: SamplingArrays
     allowed: UInt32[Array, "B W"]
     bias: Float[Array, "B V"] | None
     screen: Screen | None
+    custom: CustomSampling | None = None
 
 
 @functools.partial(
@@ -219,7 +222,7 @@ def _choose(
     with_logits: bool,
 ) -> tuple[Int[Array, "B"], Float[Array, "B V"] | None]:
     """Returns a token for each row, and all logits if they are wanted."""
-    sampling, allowed, bias, screen = choice
+    sampling, allowed, bias, screen, custom = choice
     if screen is not None:
         few = model.largest_logits(
             variables,
@@ -235,4 +238,7 @@ def _choose(
     logits = model.logits(variables, x)
     possible = jnp.where(unpack_bits(allowed, logits.shape[1]), logits, -jnp.inf)
     scores = penalize(possible, history, sampling) + bias
+    if custom is not None:
+        chosen = custom.next_tokens(scores, sampling.seed, positions)
+        return chosen, logits if with_logits else None
     return next_tokens(scores, sampling, positions), logits if with_logits else None

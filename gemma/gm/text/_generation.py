@@ -4,6 +4,9 @@ import dataclasses
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+from jaxtyping import Int
+
 from gemma.gm.text._detokenize import StreamingDecoder
 from gemma.gm.text._stop import StopStrings
 from gemma.gm.text._tokenizer import Tokenizer
@@ -122,6 +125,56 @@ class GrowingRow:
         """Returns what was held back in case a character or stop string went on."""
         text, found = self._stop.push(self._decoder.finish())
         return text if found else text + self._stop.finish()
+
+
+def growing_rows(
+    prompts: Sequence[Sequence[int]],
+    rooms: Sequence[int],
+    matchers: "Sequence[Matcher | None]",
+    tokenizer: Tokenizer,
+    *,
+    stop: Sequence[str],
+    stop_ids: Collection[int],
+) -> list[GrowingRow]:
+    """Returns a row for each prompt.
+
+    Args:
+      prompts: The tokens of each.
+      rooms: How many tokens each answer may have.
+      matchers: What knows which of them may come, if not all may.
+      tokenizer: The tokenizer.
+      stop: Strings that end an answer.
+      stop_ids: Tokens that do.
+    """
+    rows = zip(prompts, rooms, matchers, strict=True)
+    return [
+        GrowingRow(
+            i,
+            ids,
+            tokenizer,
+            stop=stop,
+            stop_ids=stop_ids,
+            max_new_tokens=room,
+            matcher=matcher,
+        )
+        for i, (ids, room, matcher) in enumerate(rows)
+    ]
+
+
+def texts_of(results: Generation | list[Generation]) -> str | list[str]:
+    """Returns the text of an answer, or of each."""
+    if isinstance(results, Generation):
+        return results.text
+    return [generation.text for generation in results]
+
+
+def tokens_of(
+    results: Generation | list[Generation],
+) -> Int[np.ndarray, "n"] | list[Int[np.ndarray, "n"]]:
+    """Returns the tokens of an answer, or of each."""
+    if isinstance(results, Generation):
+        return np.array(results.token_ids, np.int32)
+    return [np.array(generation.token_ids, np.int32) for generation in results]
 
 
 def gather(prompt_ids: list[int], pieces: list[Piece], prefix: str) -> Generation:

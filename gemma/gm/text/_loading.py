@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import jax
 
-from gemma.gm import kernels, peft
-from gemma.gm.ckpts import AS_STORED, Progress, open_checkpoint
+from gemma.gm import hub, kernels, peft
+from gemma.gm.ckpts import AS_STORED, Progress, open_checkpoint, origin_of
 from gemma.gm.kernels import Screen, give_back_memory
 from gemma.gm.nn import Transformer
 from gemma.gm.text._compilation import (
@@ -22,6 +22,10 @@ from gemma.gm.text._reading import Reading
 from gemma.gm.text._screen import head_screen
 from gemma.gm.text._tokenizer import Tokenizer
 from gemma.gm.typing import DType, Params
+
+# Tokens of the tokenizers of published models, and rows that some have beyond them.
+_NUM_TOKENS = {"gemma": 256_000, "gemma2": 256_000, "gemma3": 262_144}
+_MOST_SPARE_ROWS = 128
 
 
 class Loaded(NamedTuple):
@@ -95,12 +99,31 @@ def _warn_if_slow(dtype: DType | None) -> None:
         )
 
 
-def tokenizer_beside(model: Transformer) -> Tokenizer:
-    """Returns the tokenizer that lies beside the checkpoint of a model."""
-    if model.checkpoint is None:
-        raise ValueError(
-            "The model does not know its tokenizer. Pass tokenizer="
-            "gm.text.Tokenizer.from_path(...), or load the model with "
-            "gm.ckpts.load_model."
-        )
-    return Tokenizer.from_path(model.checkpoint)
+def tokenizer_beside(model: Transformer, params: Params) -> Tokenizer:
+    """Returns the tokenizer of a model: beside its checkpoint, or that of its family.
+
+    Args:
+      model: The model, which may know its checkpoint.
+      params: Its params, which may have been read from one.
+
+    Raises:
+      ValueError: No checkpoint is known, and no family has so many tokens.
+      FileNotFoundError: There is no tokenizer; says where it was looked for.
+    """
+    missing = None
+    for path in (model.checkpoint, origin_of(params)):
+        try:
+            if path is not None:
+                return Tokenizer.from_path(path)
+        except FileNotFoundError as error:
+            missing = error
+    family, rows = model.config.family, model.config.vocab_size
+    num_tokens = _NUM_TOKENS[family]
+    if num_tokens <= rows <= num_tokens + _MOST_SPARE_ROWS:
+        return Tokenizer.from_path(hub.family_tokenizer(family))
+    raise missing or ValueError(
+        "The model does not know its tokenizer, and its embedding has "
+        f"{rows:,} rows, where that of a published {family} has {num_tokens:,}. Pass "
+        "tokenizer=gm.text.Tokenizer.from_path(...), or load the model with "
+        "gm.ckpts.load_model."
+    )

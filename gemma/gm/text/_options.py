@@ -9,6 +9,7 @@ import numpy as np
 from gemma.gm._numbers import check_count
 from gemma.gm.kernels import Screen
 from gemma.gm.math import pack_bits
+from gemma.gm.text._custom_sampling import AnySampling, CustomSampling, is_custom
 from gemma.gm.text._decode import Choice
 from gemma.gm.text._draw import needs_few, stack
 from gemma.gm.text._sampling import Sampling
@@ -17,39 +18,44 @@ from gemma.gm.text.constraints import Constraint
 
 
 def make_choice(
-    samplings: Sequence[Sampling],
+    samplings: Sequence[Sampling] | CustomSampling,
     seeds: Sequence[int],
     *,
     tokenizer: Tokenizer,
     vocab_size: int,
     forbidden_tokens: Sequence[str | int],
+    never: Sequence[int],
     screen: Screen | None,
 ) -> Choice:
     """Returns how the tokens of all rows are chosen.
 
     Args:
-      samplings: How each row draws.
+      samplings: How each row draws, or a caller's way for all.
       seeds: The seed of each row.
       tokenizer: The tokenizer.
       vocab_size: Rows of the embedding.
       forbidden_tokens: Ids, or strings of a single token.
+      never: Ids that are forbidden whatever a caller asks for.
       screen: The outline of the head; left out if a row needs more than it gives.
     """
+    custom = samplings if isinstance(samplings, CustomSampling) else None
+    if isinstance(samplings, CustomSampling):
+        samplings = [Sampling()] * len(seeds)
     may_come = np.zeros([len(samplings), vocab_size], bool)
     # Rows of the embedding beyond the vocabulary have no text.
     may_come[:, : tokenizer.vocab_size] = True
     forbidden = token_ids("forbidden_tokens", forbidden_tokens, tokenizer, vocab_size)
-    may_come[:, forbidden] = False
+    may_come[:, [*forbidden, *never]] = False
     # Not jnp.asarray, which would compile a program for it.
     arrays, allowed = stack(samplings, seeds), jax.device_put(pack_bits(may_come))
     few = needs_few(arrays).all() and not any(s.changes_logits for s in samplings)
-    if few and screen is not None:
+    if few and screen is not None and custom is None:
         return Choice(arrays, allowed, None, screen)
     bias = np.zeros([len(samplings), vocab_size], np.float32)
     for row, sampling in zip(bias, samplings, strict=True):
         ids = token_ids("logit_bias", list(sampling.logit_bias), tokenizer, vocab_size)
         row[ids] = list(sampling.logit_bias.values())
-    return Choice(arrays, allowed, jax.device_put(bias), None)
+    return Choice(arrays, allowed, jax.device_put(bias), None, custom)
 
 
 def token_ids(
@@ -96,8 +102,16 @@ def check_list(name: str, strings: Sequence[str | int]) -> None:
 
 
 def each_row(
-    sampling: Sampling | Sequence[Sampling], num_rows: int
-) -> Sequence[Sampling]:
+    sampling: AnySampling, num_rows: int
+) -> Sequence[Sampling] | CustomSampling:
+    """Returns how each row draws, or a caller's way for all of them.
+
+    Raises:
+      TypeError: It is neither.
+      ValueError: There are not as many as rows.
+    """
+    if is_custom(sampling):
+        return CustomSampling(sampling)
     if isinstance(sampling, Sampling):
         return [sampling] * num_rows
     if isinstance(sampling, Mapping):
@@ -106,7 +120,8 @@ def each_row(
         isinstance(one, Sampling) for one in sampling
     ):
         raise TypeError(
-            f"sampling is {sampling!r}; pass a gm.text.Sampling, or a list of them."
+            f"sampling is {sampling!r}; pass a gm.text.Sampling, a list of them, or one "
+            "object with get_next_tokens(logits, rng) for all prompts."
         )
     if len(sampling) != num_rows:
         raise ValueError(f"There are {num_rows} prompts and {len(sampling)} samplings.")

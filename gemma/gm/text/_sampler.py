@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,9 @@ from gemma.gm._numbers import check_count, check_optional_count
 from gemma.gm.ckpts import Progress
 from gemma.gm.dialog import Format, format_for
 from gemma.gm.kernels import Screen
-from gemma.gm.nn import Transformer
+from gemma.gm.nn import Transformer, fit_to_params
+from gemma.gm.text._answer_defaults import AnswerDefaults
+from gemma.gm.text._answers import gather_all, iterate_texts, prompt_texts
 from gemma.gm.text._cache_pool import CachePool
 from gemma.gm.text._compilation import (
     PREFILL_CHUNK_LENGTH,
@@ -22,13 +23,8 @@ from gemma.gm.text._compilation import (
     default_cache_length,
     enable_compilation_cache,
 )
-from gemma.gm.text._generation import (
-    Generation,
-    GrowingRow,
-    Piece,
-    by_step,
-    gather,
-)
+from gemma.gm.text._custom_sampling import AnySampling
+from gemma.gm.text._generation import Generation, growing_rows, texts_of, tokens_of
 from gemma.gm.text._loading import load, tokenizer_beside
 from gemma.gm.text._options import (
     check_list,
@@ -42,9 +38,9 @@ from gemma.gm.text._pictures import as_sources
 from gemma.gm.text._programs import Programs, traced_programs
 from gemma.gm.text._prompts import EncodedPrompt, Prompt, PromptEncoder, as_batch
 from gemma.gm.text._reading import Reading, read_ahead
-from gemma.gm.text._sampling import Sampling
 from gemma.gm.text._screen import head_screen
 from gemma.gm.text._seeds import Rng, row_seeds
+from gemma.gm.text._special_tokens import image_token_ids
 from gemma.gm.text._state import SamplerOutput, State
 from gemma.gm.text._stream import STEPS_A_CALL, Questions, Runtime, Stream
 from gemma.gm.text._tokenizer import Tokenizer
@@ -55,7 +51,7 @@ if TYPE_CHECKING:
     from gemma.gm.text.constraints import Grammars
 
 
-class Sampler:
+class Sampler(AnswerDefaults):
     """Generates text from prompts, one or a batch.
 
     Rows do not influence one another: each gets the tokens that it would get alone.
@@ -74,7 +70,12 @@ class Sampler:
         model: Transformer,
         params: Params,
         tokenizer: Tokenizer | None = None,
+        sampling: AnySampling | None = None,
+        forbidden_tokens: Sequence[str | int] | None = None,
+        stop_tokens: Sequence[str | int] | None = None,
         cache_length: int | None = None,
+        max_out_length: int | None = None,
+        pad_length: int | Sequence[int] | None = None,
         prefill_chunk_length: int = PREFILL_CHUNK_LENGTH,
         rewind_length: int = REWIND_LENGTH,
         pan_and_scan: bool = False,
@@ -83,30 +84,42 @@ class Sampler:
         """Makes a sampler.
 
         Args:
-          model: The model.
+          model: The model; `model` is the one that the params have the sizes of.
           params: Its params.
-          tokenizer: By default the one that lies beside the model's checkpoint.
+          tokenizer: By default the one beside the checkpoint, else that of the family:
+            see `hub.family_tokenizer`.
+          sampling: How tokens are chosen where a call does not say; greedy by default.
+          forbidden_tokens: Tokens that are never chosen, by id or text; see `stream`.
+          stop_tokens: Tokens that end an answer, by id or text; see `stream`.
           cache_length: The most tokens of a prompt and its answer together. By default
             4,096, or what the model was trained for if that is less.
+          max_out_length: The most tokens of an answer.
+          pad_length: Has no effect: prompts go through the model in chunks.
           prefill_chunk_length: Tokens of a prompt that go through the model at once.
           rewind_length: How many tokens of a state can be taken back without computing
             those before them again, 8 or more: so many may be made before it is seen
             that an answer has ended.
-          pan_and_scan: Whether long images come with crops of their parts, so that
-            more of them is seen; see `vision.pan_and_scan`.
+          pan_and_scan: Whether long images come with crops: see `vision.pan_and_scan`.
           chat_template_kwargs: Variables of the checkpoint's own chat template.
 
         Raises:
           TypeError: The template does not read such a variable.
-          ValueError: No tokenizer, or one that the model's embedding is too small for.
+          ValueError: The params or the tokenizer are not the model's.
         """
+        super().__init__(
+            sampling=sampling,
+            forbidden_tokens=forbidden_tokens,
+            stop_tokens=stop_tokens,
+            max_out_length=max_out_length,
+            pad_length=pad_length,
+        )
         cache_length = check_optional_count("cache_length", cache_length, at_least=1)
         chunk = check_count("prefill_chunk_length", prefill_chunk_length, at_least=1)
         rewind = check_count("rewind_length", rewind_length, at_least=2 * STEPS_A_CALL)
         enable_compilation_cache()
-        self.model = model
+        self.model = model = fit_to_params(model, params)
         self.params = params
-        self.tokenizer = tokenizer or tokenizer_beside(model)
+        self.tokenizer = tokenizer or tokenizer_beside(model, params)
         self._lengths = Lengths(
             cache=cache_length or default_cache_length(model.config),
             chunks=chunk_lengths(chunk, model.config),
@@ -119,6 +132,9 @@ class Sampler:
             num_rows=model.config.vocab_size,
             pan_and_scan=pan_and_scan,
             template_variables=chat_template_kwargs,
+        )
+        self._image_tokens = image_token_ids(
+            self.tokenizer.control_tokens, model.config
         )
         self._caches = CachePool(model.cache_dtype(params))
         self._programs: Programs | None = None
@@ -197,11 +213,8 @@ class Sampler:
         if stream:
             return self._stream_text(prompt, return_state, options)
         results, state = self._collect(prompt, return_state, options)
-        if isinstance(results, Generation):
-            text = results.text
-        else:
-            text = [generation.text for generation in results]
-        return SamplerOutput(text, state) if return_state else text
+        text = texts_of(results)
+        return SamplerOutput(text, state, tokens_of(results)) if return_state else text
 
     def generate(
         self, prompt: Prompt | Sequence[Prompt], **options: Any
@@ -221,11 +234,11 @@ class Sampler:
         *,
         images: Any = None,
         max_new_tokens: int | None = None,
-        sampling: Sampling | Sequence[Sampling] | None = None,
+        sampling: AnySampling | None = None,
         rng: Rng | None = None,
         stop: Sequence[str] = (),
-        stop_tokens: Sequence[str | int] = (),
-        forbidden_tokens: Sequence[str | int] = (),
+        stop_tokens: Sequence[str | int] | None = None,
+        forbidden_tokens: Sequence[str | int] | None = None,
         constraint: Constraint | Sequence[Constraint | None] | None = None,
         schema: Mapping[str, Any] | str | bool | None = None,
         num_logprobs: int | None = None,
@@ -241,14 +254,17 @@ class Sampler:
             several, or an array [N, H, W, C]; for a batch a list with an entry a
             prompt. See `vision.read_image` for what an image may be. Those of a
             conversation are in it.
-          max_new_tokens: The most tokens of an answer; by default as many as the cache
-            has room for.
-          sampling: How tokens are drawn, for all rows or for each; greedy by default.
+          max_new_tokens: The most tokens of an answer; by default `max_out_length`, or as
+            many as the cache has room for.
+          sampling: How tokens are chosen, for all rows or for each; or one object with
+            `get_next_tokens`, see `SamplingMethod`. By default the constructor's.
           rng: Seed of the draws: a number or key for all, or one a row. With one for
             all, row i uses `rng + i`. By default a random one.
           stop: Strings that end an answer, besides the model's own ending tokens.
-          stop_tokens: Ids, or strings of a single token, that end an answer too.
-          forbidden_tokens: Ids, or strings of a single token, that are never drawn.
+          stop_tokens: Ids, or strings of a single token, that end an answer too; in place
+            of the constructor's.
+          forbidden_tokens: Ids, or strings of a single token, that are never chosen; in
+            place of the constructor's. Gemma 3 never makes the tokens of images.
           constraint: What the text of each answer, or of all, must match; see
             `Constraint`. It always does: an answer that would grow too long is led
             to its end in time.
@@ -268,7 +284,11 @@ class Sampler:
           ImportError: A constraint was given, and llguidance is not installed.
         """
         prompts = self._encode(prompt, images, last_state)
-        limit = check_optional_count("max_new_tokens", max_new_tokens, at_least=1)
+        limit = self.answer_limit(max_new_tokens)
+        if stop_tokens is None:
+            stop_tokens = self.stop_tokens
+        if forbidden_tokens is None:
+            forbidden_tokens = self.forbidden_tokens
         vocab_size = self.model.config.vocab_size
         num_logprobs = check_optional_count(
             "num_logprobs", num_logprobs, at_least=0, at_most=vocab_size
@@ -278,41 +298,36 @@ class Sampler:
             *self.tokenizer.stop_ids,
             *token_ids("stop_tokens", stop_tokens, self.tokenizer, vocab_size),
         }
-        rooms = [
-            room_for(len(encoded.token_ids), limit, self.cache_length)
-            for encoded in prompts
-        ]
+        rooms = [room_for(len(p.token_ids), limit, self.cache_length) for p in prompts]
         matchers = [
             asked and self._grammars.start(asked, max_tokens=room)
             for asked, room in each_constraint(
                 constraint, schema, [*stop, *stop_tokens], rooms
             )
         ]
-        rows = [
-            GrowingRow(
-                i,
-                encoded.token_ids,
-                self.tokenizer,
-                stop=stop,
-                stop_ids=stop_ids,
-                max_new_tokens=rooms[i],
-                matcher=matchers[i],
-            )
-            for i, encoded in enumerate(prompts)
-        ]
+        rows = growing_rows(
+            [encoded.token_ids for encoded in prompts],
+            rooms,
+            matchers,
+            self.tokenizer,
+            stop=stop,
+            stop_ids=stop_ids,
+        )
         with_logits, known = num_logprobs is not None, self.tokenizer.vocab_size
         choice = make_choice(
-            each_row(Sampling() if sampling is None else sampling, len(rows)),
+            each_row(self.sampling if sampling is None else sampling, len(rows)),
             row_seeds(rng, len(rows)) if rows else [],
             tokenizer=self.tokenizer,
             vocab_size=vocab_size,
             forbidden_tokens=forbidden_tokens,
+            never=self._image_tokens,
             screen=None if with_logits else self._screen,
         )
         asked = Questions(
             rows, prompts, choice, frozenset(stop_ids), num_logprobs, known, last_state
         )
-        runtime = self._runtime(len(rows), with_logits=with_logits)
+        traced = choice.custom is not None
+        runtime = self._runtime(len(rows), with_logits=with_logits, traced=traced)
         return Stream(runtime, asked, keeps_state=return_state)
 
     def _collect(
@@ -324,22 +339,10 @@ class Sampler:
         """Returns the whole answers, and the state if it is wanted."""
         echo = options.pop("echo", False)
         stream = self.stream(prompt, return_state=return_state, **options)
-        encoded = [asked.token_ids for asked in stream.prompts]
-        pieces: list[list[Piece]] = [[] for _ in encoded]
-        for piece in stream:
-            pieces[piece.row].append(piece)
-        results = [
-            gather(ids, row, self._text_of(ids) if echo else "")
-            for ids, row in zip(encoded, pieces, strict=True)
-        ]
-        is_single = as_batch(prompt)[1]
+        begins = prompt_texts(stream, self.tokenizer, echo=echo)
+        results = gather_all(stream, begins)
         state = stream.state if return_state else None
-        return results[0] if is_single else results, state
-
-    def _text_of(self, prompt_ids: list[int]) -> str:
-        """Returns the text of a prompt; soft tokens of images have none."""
-        known = [token for token in prompt_ids if token < self.tokenizer.vocab_size]
-        return self.tokenizer.decode(known, skip_control_tokens=True)
+        return results[0] if as_batch(prompt)[1] else results, state
 
     def _stream_text(
         self,
@@ -355,14 +358,14 @@ class Sampler:
             )
         echo = options.pop("echo", False)
         pieces = self.stream(prompt, **options)
-        begins = [self._text_of(one.token_ids) for one in pieces.prompts if echo]
-        if as_batch(prompt)[1]:
-            return chain(begins, (piece.text for piece in pieces))
-        return chain([begins] if begins else [], by_step(pieces, len(pieces.prompts)))
+        begins = prompt_texts(pieces, self.tokenizer, echo=echo)
+        return iterate_texts(pieces, begins, is_single=as_batch(prompt)[1])
 
-    def _runtime(self, num_rows: int, *, with_logits: bool) -> Runtime:
+    def _runtime(
+        self, num_rows: int, *, with_logits: bool, traced: bool = False
+    ) -> Runtime:
         programs = self._programs
-        if programs is None or num_rows != 1 or with_logits:
+        if programs is None or num_rows != 1 or with_logits or traced:
             programs = traced_programs(
                 self.model,
                 batch_size=num_rows,
@@ -370,9 +373,8 @@ class Sampler:
                 dtype=jnp.dtype(self.model.cache_dtype(self.params)),
                 with_logits=with_logits,
             )
-        return Runtime(
-            self.model, self.params, programs, self._caches, self.cache_length
-        )
+        made_for = self.model, self.params, programs, self._caches
+        return Runtime(*made_for, self.cache_length)
 
     def _encode(
         self,

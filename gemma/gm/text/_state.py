@@ -7,12 +7,11 @@ begins with the same tokens: what two texts share is not computed again.
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from gemma.gm.nn import Transformer, can_rewind
 from gemma.gm.text._pictures import common_length
@@ -92,16 +91,20 @@ class State:
         return {**_copied(self.cache), "end": jax.device_put(end)}
 
 
-class SamplerOutput(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False, slots=True)
+class SamplerOutput:
     """What `Sampler.sample` returns with `return_state`.
 
     Attributes:
       text: The answer, or a list of them.
       state: From which other answers can go on.
+      tokens: The tokens of the answer, int32, one that ended it included; or a list of
+        such arrays.
     """
 
     text: str | list[str]
     state: State | None
+    tokens: Int[np.ndarray, "n"] | list[Int[np.ndarray, "n"]]
 
 
 @jax.jit

@@ -1,7 +1,7 @@
 """What stands in for a tokenizer where there is none."""
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from gemma.gm.text._tokenizer import Tokenizer
@@ -59,7 +59,12 @@ class TokenIds(Tokenizer):
         """Unknown: raises ValueError, as all that asks for text does."""
         raise ValueError(_MISSING)
 
-    def encode(self, text: str, **options: Any) -> NoReturn:
+    @property
+    def control_tokens(self) -> Mapping[str, int]:  # pyright: ignore
+        """None is known by name."""
+        return {}
+
+    def encode(self, text: str | Sequence[str], **options: Any) -> NoReturn:
         """Raises ValueError."""
         raise ValueError(_MISSING)
 

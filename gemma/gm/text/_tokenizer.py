@@ -1,16 +1,15 @@
 """Text to token ids and back."""
 
 import copy
-import functools
+import enum
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from gemma.gm.ckpts import (
@@ -25,7 +24,10 @@ from gemma.gm.ckpts import (
     templates_from_metadata,
 )
 from gemma.gm.dialog import ChatTemplate
+from gemma.gm.text._characters import decode_bytes, require_whole_characters
+from gemma.gm.text._ids import checked_ids, require_id
 from gemma.gm.text._sentencepiece import build_processor, serialize
+from gemma.gm.text._special_tokens import special_tokens_of, tag_pattern
 from gemma.gm.text._vocabulary import (
     SPACE,
     PieceKind,
@@ -35,9 +37,6 @@ from gemma.gm.text._vocabulary import (
 )
 
 _CONTROL_KINDS = (PieceKind.CONTROL, PieceKind.UNKNOWN)
-# What Gemma's control tokens look like, and some other text too. No bracket of either
-# kind inside, or the "<" of "x < y [multimodal]>" would hide the token.
-_TAG = re.compile(r"<[^<>\[\]]*>|\[[^<>\[\]]*\]")
 # Gemma 1 to 3, Gemma 4.
 _END_OF_TURN_NAMES = ("<end_of_turn>", "<turn|>")
 _END_OF_TEXT_NAME = "<eos>"
@@ -71,6 +70,11 @@ class Tokenizer:
             end of a turn.
           chat_template: How conversations are written; by default as the family does.
         """
+        if isinstance(vocabulary, str | Path):
+            raise TypeError(
+                f"Tokenizer takes a Vocabulary and found {str(vocabulary)!r}. For a "
+                "file: gm.text.Tokenizer.from_path(path)."
+            )
         self.vocabulary = vocabulary
         self._stop_ids = None if stop_ids is None else tuple(stop_ids)
         self.chat_template = chat_template
@@ -83,8 +87,7 @@ class Tokenizer:
     def from_path(cls, path: str | Path) -> "Tokenizer":
         """Reads the tokenizer of a checkpoint.
 
-        Its `stop_ids` are those of its family, and what the checkpoint's
-        generation_config.json, config.json or GGUF metadata name besides.
+        Its `stop_ids` are those of its family, and what the checkpoint names besides.
 
         Args:
           path: A tokenizer.json, .model or .gguf file, or a directory with one.
@@ -121,6 +124,21 @@ class Tokenizer:
         stated = defaults_from_metadata(metadata, where).stop_ids
         return found.stopping_also_at(stated)
 
+    @classmethod
+    def from_version(cls, version: int | str) -> "Tokenizer":
+        """Returns the tokenizer of Gemma 2 or 3, wherever that is found.
+
+        Args:
+          version: 2 (which Gemma 1 has too) or 3.
+
+        Raises:
+          ValueError: There is none of that version here.
+          CheckpointNotFoundError: It is not on this machine and cannot be fetched.
+        """
+        from gemma.gm.text._family_tokenizers import tokenizer_of_version
+
+        return tokenizer_of_version(version)
+
     def stopping_also_at(self, token_ids: Iterable[int]) -> "Tokenizer":
         """Returns this tokenizer with more stop tokens."""
         also = [i for i in token_ids if i not in self.stop_ids]
@@ -142,25 +160,22 @@ class Tokenizer:
     def with_templates(self, stored: StoredTemplates) -> "Tokenizer":
         """Returns this tokenizer with the default one of a checkpoint's templates."""
         other = copy.copy(self)
-        names = {"bos": self.bos_id, "eos": self.eos_id, "unk": self.unk_id}
-        own = {f"{name}_token": self.piece(i) for name, i in names.items()}
-        own["pad_token"] = self.piece(self.pad_id)
-        other.chat_template = (
-            None
-            if stored.default is None
-            else ChatTemplate(stored.default, {**own, **stored.special_tokens})
+        names = ("bos", "eos", "unk", "pad")
+        own = {f"{n}_token": self.piece(getattr(self, f"{n}_id")) for n in names}
+        other.chat_template = stored.default and ChatTemplate(
+            stored.default, {**own, **stored.special_tokens}
         )
         return other
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The sentencepiece processor is quicker to build than to pickle.
-        make = functools.partial(
-            Tokenizer, stop_ids=self._stop_ids, chat_template=self.chat_template
-        )
-        return make, (self.vocabulary,)
+        state = self._stop_ids, self.chat_template
+        return _restore, (type(self), self.vocabulary, *state)
 
     def __repr__(self) -> str:
-        return f"Tokenizer({self.vocabulary!r}, vocab_size={self.vocab_size})"
+        return (
+            f"{type(self).__name__}({self.vocabulary!r}, vocab_size={self.vocab_size})"
+        )
 
     @property
     def vocab_size(self) -> int:
@@ -193,6 +208,19 @@ class Tokenizer:
         ids = (i for kind in _CONTROL_KINDS for i in self.vocabulary.ids_of(kind))
         return MappingProxyType({self.vocabulary.pieces[i]: i for i in sorted(ids)})
 
+    @cached_property
+    def special_tokens(self) -> type[enum.IntEnum]:
+        """Ids by the names of DeepMind's library: `special_tokens.START_OF_TURN`.
+
+        `CUSTOM` is the id of `<unused0>`: 7 for Gemma 1 and 2, 6 for Gemma 3.
+        """
+        return special_tokens_of(self.control_tokens)
+
+    @cached_property
+    def tokens(self) -> tuple[str, ...]:
+        """The text of each token, by id, with plain spaces."""
+        return tuple(piece.replace(SPACE, " ") for piece in self.vocabulary.pieces)
+
     @property
     def end_of_turn_id(self) -> int | None:
         """The token that ends a turn of a conversation, if there is one."""
@@ -224,7 +252,7 @@ class Tokenizer:
 
     def encode(
         self,
-        text: str,
+        text: str | Sequence[str],
         *,
         add_bos: bool = False,
         add_eos: bool = False,
@@ -233,7 +261,8 @@ class Tokenizer:
         """Returns the token ids of a text.
 
         Args:
-          text: Any text.
+          text: Any text; or a list of pieces, each of which is a token, as `split`
+            returns them.
           add_bos: Whether to begin with `bos_id`.
           add_eos: Whether to end with `eos_id`.
           control_tokens: Whether names such as `<start_of_turn>` in the text become
@@ -241,17 +270,39 @@ class Tokenizer:
             then spelled out in ordinary tokens.
 
         Raises:
-          ValueError: The text holds a lone surrogate.
+          ValueError: The text holds a lone surrogate, or a piece is no token.
         """
-        _require_whole_characters(text)
-        ids = [self.bos_id] if add_bos else []
-        place = 0
+        if isinstance(text, str):
+            ids = self._encode_text(text, control_tokens)
+        else:
+            ids = [self._id_of_piece(piece) for piece in text]
+        begin, end = [self.bos_id] * add_bos, [self.eos_id] * add_eos
+        return [*begin, *ids, *end]
+
+    def _encode_text(self, text: str, control_tokens: bool) -> list[int]:
+        require_whole_characters(text)
+        ids, place = [], 0
         for start, end in self.find_control_tokens(text) if control_tokens else ():
             ids.extend(self._processor.EncodeAsIds(text[place:start]))
             ids.append(self.control_tokens[text[start:end]])
             place = end
         ids.extend(self._processor.EncodeAsIds(text[place:]))
-        return [*ids, self.eos_id] if add_eos else ids
+        return ids
+
+    def _id_of_piece(self, piece: str) -> int:
+        """Returns the token of one piece of a list; spaces may be plain."""
+        if not isinstance(piece, str):
+            raise TypeError(
+                f"encode takes a text or a list of pieces; found {piece!r} in the list."
+            )
+        require_whole_characters(piece)
+        token_id = self._processor.PieceToId(piece.replace(" ", SPACE))
+        if self.tokens[token_id] != piece.replace(SPACE, " "):
+            raise ValueError(
+                f"{piece!r} is no token. A list is encoded piece by piece; pass a str "
+                "for text."
+            )
+        return token_id
 
     def find_control_tokens(self, text: str) -> Iterator[tuple[int, int]]:
         """Yields where in a text there are names of control tokens: start and end."""
@@ -272,24 +323,24 @@ class Tokenizer:
         Raises:
           ValueError: An id is outside the vocabulary.
         """
-        kept = self._checked_ids(ids)
+        kept = checked_ids(ids, self.vocab_size)
         if skip_control_tokens:
             kept = [token_id for token_id in kept if not self.is_control(token_id)]
         return "".join(
-            _decode_bytes(b"".join(map(self.token_bytes, run)))
+            decode_bytes(b"".join(map(self.token_bytes, run)))
             if are_bytes
             else "".join(map(self.piece, run)).replace(SPACE, " ")
             for are_bytes, run in itertools.groupby(kept, self.is_byte)
         )
 
     def split(self, text: str, control_tokens: bool = True) -> list[str]:
-        """Returns the pieces that a text is made of, spaces written as "▁"."""
+        """Returns the pieces that a text is made of, with plain spaces."""
         ids = self.encode(text, control_tokens=control_tokens)
-        return [self.piece(token_id) for token_id in ids]
+        return [self.piece(token_id).replace(SPACE, " ") for token_id in ids]
 
     def piece(self, token_id: int) -> str:
         """Returns the piece of a token, spaces written as "▁"."""
-        self._require_id(token_id)
+        require_id(token_id, self.vocab_size)
         return self.vocabulary.pieces[token_id]
 
     def id(self, piece: str) -> int:
@@ -298,7 +349,7 @@ class Tokenizer:
         Raises:
           ValueError: The text is several tokens; the message names them.
         """
-        _require_whole_characters(piece)
+        require_whole_characters(piece)
         token_id = self._processor.PieceToId(piece)
         if self.vocabulary.pieces[token_id] == piece:
             return token_id
@@ -319,12 +370,12 @@ class Tokenizer:
 
     def is_byte(self, token_id: int) -> bool:
         """Returns whether a token is one byte of a character, as `<0xE2>` is."""
-        self._require_id(token_id)
+        require_id(token_id, self.vocab_size)
         return self._kinds[token_id] == PieceKind.BYTE
 
     def is_control(self, token_id: int) -> bool:
         """Returns whether a token is a control token, as `<start_of_turn>` is."""
-        self._require_id(token_id)
+        require_id(token_id, self.vocab_size)
         return self._kinds[token_id] in _CONTROL_KINDS
 
     def model_bytes(self) -> bytes:
@@ -333,48 +384,17 @@ class Tokenizer:
 
     @cached_property
     def _control_pattern(self) -> re.Pattern[str]:
-        names = list(self.control_tokens)
-        if all(map(_TAG.fullmatch, names)):
-            # An expression with the 6,250 names of Gemma 3 takes a quarter of a second
-            # to compile. Tags cannot overlap, so a look at the table does as well.
-            return _TAG
-        return re.compile("|".join(map(re.escape, sorted(names, key=len)[::-1])))
-
-    def _checked_ids(self, ids: npt.ArrayLike) -> list[int]:
-        array = np.asarray(ids)
-        if array.ndim > 1:
-            raise ValueError(
-                f"Expected one sequence of ids; found an array of shape {array.shape}. "
-                "Decode its rows one by one."
-            )
-        if array.size and not np.issubdtype(array.dtype, np.integer):
-            raise TypeError(f"Token ids are integers; found {array.dtype} values.")
-        checked = np.atleast_1d(array).tolist()
-        for token_id in checked:
-            self._require_id(token_id)
-        return checked
-
-    def _require_id(self, token_id: int) -> None:
-        if not 0 <= token_id < self.vocab_size:
-            raise ValueError(
-                f"Token id {token_id} is outside the vocabulary of "
-                f"{self.vocab_size:,} tokens."
-            )
+        return tag_pattern(list(self.control_tokens))
 
 
-def _require_whole_characters(text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"The text holds the lone surrogate {text[error.start]!r} at index "
-            f"{error.start}, which is half a character. Repair the text with "
-            "text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')."
-        ) from error
-
-
-def _decode_bytes(run: bytes) -> str:
-    try:
-        return run.decode()
-    except UnicodeDecodeError:
-        return "\ufffd" * len(run)
+def _restore(
+    kind: type[Tokenizer],
+    vocabulary: Vocabulary,
+    stop_ids: Any,
+    chat_template: Any,
+) -> Tokenizer:
+    """Makes a tokenizer of a kind whose constructor takes something else."""
+    tokenizer = kind.__new__(kind)
+    state = {"stop_ids": stop_ids, "chat_template": chat_template}
+    Tokenizer.__init__(tokenizer, vocabulary, **state)
+    return tokenizer

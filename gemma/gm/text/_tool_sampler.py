@@ -6,6 +6,7 @@ from typing import Any
 from gemma.gm._numbers import check_count, check_number
 from gemma.gm.dialog import (
     GEMMA3_JSON,
+    Conversation,
     Role,
     ToolCall,
     ToolCallError,
@@ -91,7 +92,7 @@ class ToolSampler(ChatSampler):
 
     def stream(
         self,
-        prompt: str | Turn | None,
+        prompt: str | Turn | Conversation | None,
         *,
         stop: Sequence[str] = (),
         **options: Any,

@@ -85,9 +85,14 @@ def test_unknown_array(flat, tmp_path):
     )
 
 
-def test_adapter_is_an_unknown_array(flat, tmp_path):
+def test_half_of_an_adapter(flat, tmp_path):
     write_orbax(tmp_path / "m", flat | {f"{Q}/_LoRAEinsum_0/lora": {"a": np.ones(3)}})
-    refused(tmp_path / "m", "_LoRAEinsum_0/lora/a', which is no part")
+    refused(tmp_path / "m", "_LoRAEinsum_0/lora/a', but not the other one and the wei")
+
+
+def test_an_unknown_array(flat, tmp_path):
+    write_orbax(tmp_path / "m", flat | {f"{Q}/_Prefix_0": {"a": np.ones(3)}})
+    refused(tmp_path / "m", "_Prefix_0/a', which is no part")
 
 
 def test_wrong_shape(flat, tmp_path):

@@ -27,7 +27,7 @@ def test_parents_are_made(tiny, tmp_path):
 
 def test_failure_leaves_nothing_behind(tiny, tmp_path):
     params = {k: v for k, v in tiny.params.items() if k != "final_norm"}
-    with pytest.raises(KeyError):
+    with pytest.raises(ValueError, match="The params lack 'final_norm', which a gemma"):
         save_model(tmp_path / "m", tiny.model, params)
     assert list(tmp_path.iterdir()) == []
 

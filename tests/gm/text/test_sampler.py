@@ -349,8 +349,9 @@ def test_sampler_needs_a_tokenizer_that_fits(tiny_model, tiny_tokenizer):
             head_dim=8, vocab_size=479,
         )
     )  # fmt: skip
+    params = small.init(jax.random.key(0))
     with pytest.raises(ValueError, match="tokenizer has 480 tokens but the model's"):
-        Sampler(model=small, params={}, tokenizer=tiny_tokenizer)
+        Sampler(model=small, params=params, tokenizer=tiny_tokenizer)
     with pytest.raises(ValueError, match="cache_length is 0; it must be 1 or more"):
         Sampler(
             model=tiny.model,
