@@ -19,6 +19,7 @@ from gemma.hf._generate import GenerationMixin
 from gemma.hf._generation_config import GENERATION_CONFIG, GenerationConfig
 from gemma.hf._model import PreTrainedModel
 from gemma.hf._outputs import CausalLMOutputWithPast
+from gemma.hf._ranges import read_labels
 
 _logits = jax.jit(nn.Transformer.logits, static_argnums=0)
 _loss = jax.jit(losses.next_token_cross_entropy)
@@ -106,7 +107,8 @@ class CausalLM(GenerationMixin):
             return None, logits
         if kept is not x:
             raise ValueError("The loss needs all logits: leave logits_to_keep out.")
-        return _loss(logits, to_jax(labels)), logits
+        num_tokens = self.transformer.config.vocab_size
+        return _loss(logits, read_labels(labels, x.shape[:2], num_tokens)), logits
 
     @property
     def model(self) -> PreTrainedModel:

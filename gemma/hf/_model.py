@@ -32,6 +32,7 @@ from gemma.hf._passes import (
     run,
     run_on,
 )
+from gemma.hf._ranges import require_rows
 
 # What may be left of a model that was written to a folder before.
 _WEIGHTS = ("*.safetensors", "model.safetensors.index.json")
@@ -299,7 +300,9 @@ class PreTrainedModel:
         options: Mapping[str, Any],
     ) -> Pass:
         """Runs the decoder over tokens or embeddings."""
-        new = read_inputs(input_ids, attention_mask, position_ids, inputs_embeds)
+        new = read_inputs(
+            input_ids, attention_mask, position_ids, inputs_embeds, past_key_values
+        )
         return self._pass_over(params, new, past_key_values, use_cache, options)
 
     def _pass_over(
@@ -312,6 +315,7 @@ class PreTrainedModel:
     ) -> Pass:
         """Runs the decoder over what `read_inputs` returned."""
         wanted = Wanted.read(self.config, options)
+        require_rows(new.tokens, self.transformer, has_images=new.soft is not None)
         past = self._past(params, new, past_key_values, use_cache, wanted)
         if past is None:
             return Pass(run(self.transformer, params, new, wanted=wanted), None)
@@ -369,8 +373,9 @@ class Embeddings:
 
     def __call__(self, input_ids: Any) -> Any:
         """Returns the vectors of ids, scaled as the first layer has them."""
-        variables = {"params": self._model.params}
-        found = self._model.transformer.embed(variables, to_ids(input_ids))
+        variables, ids = {"params": self._model.params}, to_ids(input_ids)
+        require_rows(ids, self._model.transformer)
+        found = self._model.transformer.embed(variables, ids)
         return to_torch(found) if is_torch(input_ids) else found
 
     @property

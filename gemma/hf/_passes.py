@@ -87,7 +87,11 @@ class Pass(NamedTuple):
 
 
 def read_inputs(
-    input_ids: Any, attention_mask: Any, position_ids: Any, inputs_embeds: Any
+    input_ids: Any,
+    attention_mask: Any,
+    position_ids: Any,
+    inputs_embeds: Any,
+    past: "DynamicCache | Cache | None",
 ) -> Inputs:
     if (input_ids is None) == (inputs_embeds is None):
         raise ValueError("Pass exactly one of input_ids and inputs_embeds.")
@@ -101,18 +105,32 @@ def read_inputs(
             "for the tokens."
         )
     B, L = tokens.shape
-    mask, positions = to_jax(attention_mask), to_jax(position_ids)
-    if mask is not None:
-        if mask.ndim != 2 or mask.shape[0] != B or mask.shape[1] < L:
-            raise ValueError(
-                f"attention_mask has shape {mask.shape} for {B} rows of {L} tokens; "
-                "masks say of each token whether it is padding, 0, or not."
-            )
-        # Of the tokens before, the cache knows which were padding.
-        mask = mask[:, -L:].astype(bool)
+    mask = _read_mask(attention_mask, B, L, has_past=past is not None)
+    positions = to_jax(position_ids)
     if positions is not None:
         positions = jnp.broadcast_to(positions, (B, L)).astype(jnp.int32)
     return Inputs(tokens.astype(jnp.int32), mask, positions, embeddings)
+
+
+def _read_mask(
+    attention_mask: Any, num_rows: int, length: int, *, has_past: bool
+) -> jax.Array | None:
+    """Returns the mask of the tokens that come, without those before."""
+    mask = to_jax(attention_mask)
+    if mask is None:
+        return None
+    if mask.ndim != 2 or mask.shape[0] != num_rows or mask.shape[1] < length:
+        raise ValueError(
+            f"attention_mask has shape {mask.shape} for {num_rows} rows of {length} "
+            "tokens; masks say of each token whether it is padding, 0, or not."
+        )
+    if mask.shape[1] > length and not has_past:
+        raise ValueError(
+            f"attention_mask has {mask.shape[1]} columns for {length} tokens. It may be "
+            "longer only with past_key_values, whose tokens come first in it."
+        )
+    # Of the tokens before, the cache knows which were padding.
+    return mask[:, -length:].astype(bool)
 
 
 @functools.partial(jax.jit, static_argnames=("model", "wanted"))
