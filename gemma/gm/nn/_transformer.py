@@ -227,6 +227,8 @@ class Transformer:
         tokens: Int[Array, "B L"],
         *,
         positions: Int[Array, "B L"] | None = None,
+        rope_positions: Int[Array, "B L"] | None = None,
+        first_seen: Int[Array, "B L"] | None = None,
         mask: Bool[Array, "B L"] | None = None,
         cache: Cache | None = None,
         embeddings: Float[Array, "B L D"] | None = None,
@@ -242,6 +244,8 @@ class Transformer:
           tokens: Token ids.
           positions: Place of each token in its sequence. By default tokens follow what
             the cache holds, padding not counted. With a cache they must do so.
+          rope_positions: Other places to rotate by; not with a cache.
+          first_seen: The first place that each token looks at; not with a cache.
           mask: False for padding, which nothing sees. With a cache, padding comes last.
           cache: Keys and values of the tokens before; must have room for these.
           embeddings: Vectors in place of those of the tokens, which then tell the
@@ -252,10 +256,13 @@ class Transformer:
           return_hidden_states: Also return the residual stream.
           return_attention_weights: Also return where each layer looked.
         """
+        if cache is not None and not (rope_positions is None and first_seen is None):
+            raise ValueError("rope_positions and first_seen do not go with a cache.")
         params, config = variables["params"], self.config
         dtype = self.activation_dtype(params)
-        new = _place(tokens, positions, mask, cache)
-        ropes = _ropes(config.layers, new.positions)
+        new = _place(tokens, positions, mask, cache)._replace(first_seen=first_seen)
+        rotated = new.positions if rope_positions is None else rope_positions
+        ropes = _ropes(config.layers, rotated)
 
         if embeddings is None:
             embeddings = self.embed(variables, tokens)
