@@ -14,6 +14,7 @@ from gemma.hf._batch_encoding import BatchEncoding, as_arrays
 from gemma.hf._chat_template import refuse_other_templates, write_conversations
 from gemma.hf._padding import Padding, Side, are_rows, as_rows
 from gemma.hf._special_tokens import SpecialTokens
+from gemma.hf._tokenizer_files import special_ids
 from gemma.hf._truncation import Truncation
 
 # What tokenizer_config.json may say that changes ids.
@@ -73,7 +74,7 @@ class GemmaTokenizer(SpecialTokens):
         self.add_bos_token, self.add_eos_token = add_bos_token, add_eos_token
         self.padding_side, self.truncation_side = padding_side, truncation_side
         self.model_max_length = model_max_length
-        self.name_or_path = str(path)
+        self.name_or_path, self._source = str(path), Path(path)
 
     @classmethod
     def from_pretrained(
@@ -202,12 +203,18 @@ class GemmaTokenizer(SpecialTokens):
         skip_special_tokens: bool = False,
         clean_up_tokenization_spaces: bool | None = None,
     ) -> str | list[str]:
-        """Returns the text of ids, or of each row of them."""
+        """Returns the text of ids, or of each row of them.
+
+        Args:
+          token_ids: Ids, or rows of them.
+          skip_special_tokens: Whether to leave out the tokens that the file calls
+            special; `<unused0>` and the like are none.
+          clean_up_tokenization_spaces: False or None.
+        """
         _refuse_cleaning(clean_up_tokenization_spaces)
         if are_rows(token_ids):
             return self.batch_decode(token_ids, skip_special_tokens)
-        ids = np.asarray(token_ids, np.int64)
-        return self.tokenizer.decode(ids, skip_control_tokens=skip_special_tokens)
+        return self._decode_row(token_ids, skip_special_tokens)
 
     def batch_decode(
         self,
@@ -217,12 +224,14 @@ class GemmaTokenizer(SpecialTokens):
     ) -> list[str]:
         """Returns the text of each row of ids."""
         _refuse_cleaning(clean_up_tokenization_spaces)
-        return [
-            self.tokenizer.decode(
-                np.asarray(row, np.int64), skip_control_tokens=skip_special_tokens
-            )
-            for row in sequences
-        ]
+        return [self._decode_row(row, skip_special_tokens) for row in sequences]
+
+    def _decode_row(self, token_ids: Any, skip_special_tokens: bool) -> str:
+        ids = np.atleast_1d(np.asarray(token_ids, np.int64))
+        if skip_special_tokens:
+            skipped = [*self._special_ids, *self.all_special_ids]
+            ids = ids[~np.isin(ids, skipped)]
+        return self.tokenizer.decode(ids)
 
     def convert_ids_to_tokens(
         self, ids: int | Iterable[int], skip_special_tokens: bool = False
@@ -314,6 +323,10 @@ class GemmaTokenizer(SpecialTokens):
         path = Path(save_directory) / "tokenizer_config.json"
         ckpts.write_json(path, stated | self.special_tokens_map)
         return (*files, str(path))
+
+    @functools.cached_property
+    def _special_ids(self) -> frozenset[int]:
+        return special_ids(self._source, self.tokenizer.control_tokens)
 
     @functools.cached_property
     def _vocab(self) -> dict[str, int]:
