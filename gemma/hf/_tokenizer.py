@@ -1,7 +1,6 @@
 """`GemmaTokenizer` as transformers has it, over `gm.text.Tokenizer`."""
 
 import functools
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,12 @@ from gemma.hf._batch_encoding import BatchEncoding, as_arrays
 from gemma.hf._chat_template import refuse_other_templates, write_conversations
 from gemma.hf._padding import Padding, Side, are_rows, as_rows
 from gemma.hf._special_tokens import SpecialTokens
-from gemma.hf._tokenizer_files import special_ids
+from gemma.hf._tokenizer_files import (
+    read_config,
+    saved_files,
+    special_ids,
+    write_files,
+)
 from gemma.hf._truncation import Truncation
 
 # What tokenizer_config.json may say that changes ids.
@@ -75,6 +79,7 @@ class GemmaTokenizer(SpecialTokens):
         self.padding_side, self.truncation_side = padding_side, truncation_side
         self.model_max_length = model_max_length
         self.name_or_path, self._source = str(path), Path(path)
+        self._vocabulary_read = self.tokenizer.vocabulary
 
     @classmethod
     def from_pretrained(
@@ -96,7 +101,7 @@ class GemmaTokenizer(SpecialTokens):
         path = hub.resolve(name if revision is None else f"{name}@{revision}")
         for name in ("use_fast", "legacy"):
             settings.pop(name, None)
-        stated = _read_config(path)
+        stated = read_config(path)
         known = {n: stated[n] for n in _SETTINGS if stated.get(n) is not None}
         tokenizer = cls(tokenizer_file=path, **{**known, **settings})
         tokenizer.set_special_tokens(stated)
@@ -315,14 +320,19 @@ class GemmaTokenizer(SpecialTokens):
         return (str(path),)
 
     def save_pretrained(self, save_directory: str | Path) -> tuple[str, ...]:
-        """Writes what `from_pretrained` reads; returns the paths."""
-        files = self.save_vocabulary(save_directory)
+        """Writes what `from_pretrained` reads, and transformers too; returns the paths.
+
+        The files of the vocabulary and the chat template are those that were read; of a
+        GGUF file they are made.
+        """
         settings = {name: getattr(self, name) for name in _SETTINGS}
-        stated = {"tokenizer_class": "GemmaTokenizer"} | settings
-        stated |= {"extra_special_tokens": self.extra_special_tokens}
-        path = Path(save_directory) / "tokenizer_config.json"
-        ckpts.write_json(path, stated | self.special_tokens_map)
-        return (*files, str(path))
+        files = saved_files(
+            self,
+            self._source,
+            settings,
+            is_changed=self.tokenizer.vocabulary is not self._vocabulary_read,
+        )
+        return write_files(Path(save_directory), files)
 
     @functools.cached_property
     def _special_ids(self) -> frozenset[int]:
@@ -353,17 +363,6 @@ class AutoTokenizer:
         raise TypeError("AutoTokenizer is not made: use AutoTokenizer.from_pretrained.")
 
     from_pretrained = GemmaTokenizer.from_pretrained
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    folder = path if path.is_dir() else path.parent
-    try:
-        text = (folder / "tokenizer_config.json").read_text(encoding="utf-8")
-        return json.loads(text)
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise ValueError(f"{folder / 'tokenizer_config.json'}: {error}") from None
 
 
 def _as_lists(

@@ -1,15 +1,24 @@
-"""What the files of a tokenizer say beside its vocabulary."""
+"""The files of a tokenizer: what they say beside its vocabulary, and new ones.
+
+What was read from a file is written as it was, so that nothing in it is lost.
+"""
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-_JSON = "tokenizer.json"
+from gemma.gm import ckpts
+from gemma.hf._special_tokens import SpecialTokens
+
+_JSON, _MODEL = "tokenizer.json", "tokenizer.model"
+_CONFIG, _MAP = "tokenizer_config.json", "special_tokens_map.json"
+_TEMPLATE = "chat_template.jinja"
+_TEMPLATES = (_TEMPLATE, "chat_template.json")
+# Of a vocabulary, and of what it was when the file was written.
+_OF_TOKENS = ("added_tokens_decoder", "additional_special_tokens", "tokenizer_file")
 _ADDED = re.compile(r'"added_tokens"\s*:\s*')
-# Control tokens that published files do not call special: places for tokens of users.
-_FREE = re.compile(r"<unused\d+>|<mask>|<2mass>|\[multimodal\]|\[@BOS@\]")
 
 
 def special_ids(path: Path, control_tokens: Mapping[str, int]) -> frozenset[int]:
@@ -23,11 +32,122 @@ def special_ids(path: Path, control_tokens: Mapping[str, int]) -> frozenset[int]
       path: The tokenizer's file, or its folder.
       control_tokens: Ids by name.
     """
-    found = {i for name, i in control_tokens.items() if not _FREE.fullmatch(name)}
+    found = {i for name, i in control_tokens.items() if not ckpts.is_reserved(name)}
     for token in _added_tokens(path / _JSON if path.is_dir() else path):
         change = found.add if token["special"] else found.discard
         change(token["id"])
     return frozenset(found)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Returns the tokenizer_config.json of a tokenizer, empty if there is none.
+
+    Raises:
+      ValueError: It is no JSON.
+    """
+    file = (path if path.is_dir() else path.parent) / _CONFIG
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
+
+
+def saved_files(
+    tokenizer: SpecialTokens,
+    source: Path,
+    settings: Mapping[str, Any],
+    *,
+    is_changed: bool,
+) -> dict[str, bytes]:
+    """Returns the files of a tokenizer by name.
+
+    Args:
+      tokenizer: The tokenizer. Its `chat_template`, if it has one, comes before that of
+        the source.
+      source: The file that it was read from, or its folder.
+      settings: What tokenizer_config.json says of it.
+      is_changed: Whether the vocabulary is no longer that of the source.
+    """
+    template = getattr(tokenizer, "chat_template", None)
+    dropped = _OF_TOKENS if template is None else (*_OF_TOKENS, "chat_template")
+    kept = {n: v for n, v in read_config(source).items() if n not in dropped}
+    roles = tokenizer.special_tokens_map
+    stated = kept | {"tokenizer_class": "GemmaTokenizer"} | dict(settings)
+    stated |= {"extra_special_tokens": tokenizer.extra_special_tokens} | roles
+    return {
+        **_vocabulary_files(tokenizer, None if is_changed else source),
+        **_template_files(source, template),
+        _CONFIG: ckpts.json_bytes(stated),
+        _MAP: ckpts.json_bytes(roles),
+    }
+
+
+def _vocabulary_files(
+    tokenizer: SpecialTokens, source: Path | None
+) -> dict[str, bytes]:
+    read = {} if source is None else _read(source, (_JSON, _MODEL))
+    rule, inner = _text_rule(tokenizer), tokenizer.tokenizer
+    if _JSON in read:
+        stated = _with_rule(read[_JSON], rule)
+    else:
+        stated = ckpts.tokenizer_json(inner.vocabulary, rule=rule)
+    return {_JSON: stated, _MODEL: read.get(_MODEL) or inner.model_bytes()}
+
+
+def _text_rule(tokenizer: SpecialTokens) -> dict[str, Any]:
+    """Returns how texts begin and end: of it transformers reads nothing elsewhere."""
+    begin = tokenizer.bos_token, tokenizer.bos_token_id
+    end = tokenizer.eos_token, tokenizer.eos_token_id
+    return ckpts.text_rule(
+        begin if tokenizer.add_bos_token else None,
+        end if tokenizer.add_eos_token else None,
+    )
+
+
+def _with_rule(content: bytes, rule: Mapping[str, Any]) -> bytes:
+    """Returns a tokenizer.json with a rule of texts, as it is if it has that one."""
+    state = json.loads(content)
+    if state.get("post_processor") == rule:
+        return content
+    return json.dumps({**state, "post_processor": rule}, ensure_ascii=False).encode()
+
+
+def _template_files(source: Path, template: Any) -> dict[str, bytes]:
+    if isinstance(template, str):
+        return {_TEMPLATE: template.encode()}
+    if source.is_dir() and (found := _read(source, _TEMPLATES)):
+        return found
+    gguf = ckpts.find_gguf(source) if source.exists() else None
+    if gguf is None:
+        return _read(source.parent, _TEMPLATES)
+    stated = ckpts.read_gguf_metadata(gguf).get("tokenizer.chat_template")
+    return {_TEMPLATE: stated.encode()} if stated else {}
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> tuple[str, ...]:
+    """Writes files into a folder, each at once; returns their paths.
+
+    A chat template that was there before goes, unless there is a new one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        with ckpts.whole_file(folder / name) as unfinished:
+            unfinished.write_bytes(content)
+    for name in _TEMPLATES:
+        if name not in files:
+            (folder / name).unlink(missing_ok=True)
+    return tuple(str(folder / name) for name in files)
+
+
+def _read(place: Path, names: Sequence[str]) -> dict[str, bytes]:
+    """Returns the files of some names in a folder, or the one file that a path is."""
+    if place.is_dir():
+        files = {name: place / name for name in names}
+    else:
+        files = {name: place for name in names if place.suffix == Path(name).suffix}
+    return {name: path.read_bytes() for name, path in files.items() if path.is_file()}
 
 
 def _added_tokens(path: Path) -> list[dict[str, Any]]:

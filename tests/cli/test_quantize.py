@@ -23,6 +23,14 @@ main()
 """
 
 
+def same_ids(found, expected):
+    """A tokenizer.json has merges in place of scores."""
+    assert found.vocabulary.pieces == expected.vocabulary.pieces
+    assert found.vocabulary.kinds.tolist() == expected.vocabulary.kinds.tolist()
+    text = "Hello  world\n\n\t<start_of_turn>é😀" + " " * 40
+    assert found.encode(text) == expected.encode(text)
+
+
 @pytest.fixture
 def quantized(gemma, tiny_checkpoint, tmp_path):
     """A function that quantizes a model, and gives the folder and what was said."""
@@ -98,7 +106,7 @@ def test_the_tokenizer_of_a_gguf_file_becomes_one_of_its_own(
 ):
     folder, _ = quantized(model=tiny_gguf)
     found = gm.text.Tokenizer.from_path(folder)
-    assert found.vocabulary == tiny_tokenizer.vocabulary
+    same_ids(found, tiny_tokenizer)
     assert (folder / "tokenizer.model").exists()
 
 

@@ -13,6 +13,11 @@ from gemma.gm.ckpts._generation_defaults import (
     read_generation_defaults,
 )
 from gemma.gm.ckpts._gguf import EMBEDDING, GgufFile, find_gguf, read_gguf_metadata
+from gemma.gm.ckpts._gguf_vocabulary import (
+    gguf_pieces,
+    is_reserved,
+    settled_kinds,
+)
 from gemma.gm.ckpts._json import json_bytes, write_json
 from gemma.gm.ckpts._paths import CheckpointPath
 from gemma.gm.ckpts._strings import Strings
@@ -42,6 +47,7 @@ if TYPE_CHECKING:
     from gemma.gm.ckpts._names_huggingface import config_from_json, config_to_json
     from gemma.gm.ckpts._orbax_save import save_orbax, save_params
     from gemma.gm.ckpts._save import MAX_SHARD_BYTES, save_model, save_weights
+    from gemma.gm.ckpts._tokenizer_json import text_rule, tokenizer_json
 
 __getattr__ = lazily(
     __name__,
@@ -70,7 +76,9 @@ __getattr__ = lazily(
         "save_orbax": "_orbax_save",
         "save_params": "_orbax_save",
         "save_weights": "_save",
+        "text_rule": "_tokenizer_json",
         "to_deepmind": "_deepmind_tree",
+        "tokenizer_json": "_tokenizer_json",
     },
 )
 
@@ -95,9 +103,11 @@ __all__ = [
     "defaults_from_metadata",
     "find_gguf",
     "from_deepmind",
+    "gguf_pieces",
     "gguf_rounded",
     "infer_config",
     "is_lfs_pointer",
+    "is_reserved",
     "json_bytes",
     "load_classifier",
     "load_config",
@@ -114,7 +124,10 @@ __all__ = [
     "save_orbax",
     "save_params",
     "save_weights",
+    "settled_kinds",
+    "text_rule",
     "to_deepmind",
+    "tokenizer_json",
     "whole_file",
     "write_json",
 ]
