@@ -113,6 +113,25 @@ class GenerationConfig:
         """Writes a generation_config.json into a folder."""
         ckpts.write_json(Path(save_directory) / GENERATION_CONFIG, self.to_dict())
 
+    def update_file(self, path: Path, before: Mapping[str, Any]) -> None:
+        """Writes a file anew, with the fields that were changed; the rest of it stays.
+
+        Args:
+          path: A generation_config.json, which may not be there yet.
+          before: What `to_dict` returned when the file was read.
+        """
+        now, stated = self.to_dict(), {}
+        if path.exists():
+            stated = json.loads(path.read_text(encoding="utf-8"))
+        else:
+            before = {}
+        for name in now.keys() | before.keys():
+            if name not in now:
+                stated.pop(name, None)
+            elif now[name] != before.get(name):
+                stated[name] = now[name]
+        ckpts.write_json(path, stated)
+
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields that are not as by default."""
         default = GenerationConfig()
