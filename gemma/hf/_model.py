@@ -5,8 +5,6 @@ Axes: B batch, L length, D model width.
 
 import dataclasses
 import functools
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -143,18 +141,8 @@ class PreTrainedModel:
         size = options.pop("max_shard_size", ckpts.MAX_SHARD_BYTES)
         if options:
             raise TypeError(f"save_pretrained has no {', '.join(map(repr, options))}.")
-        folder = Path(save_directory)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".saving-") as made:
-            whole = Path(made) / "model"
-            self._write(whole, self._params_or(params), size)
-            folder.mkdir(exist_ok=True)
-            old = {file for kind in _WEIGHTS for file in folder.glob(kind)}
-            for file in whole.iterdir():
-                os.replace(file, folder / file.name)
-                old.discard(folder / file.name)
-            for file in old:  # which would be taken for parts of this model
-                file.unlink()
+        with ckpts.updated_folder(Path(save_directory), replaced=_WEIGHTS) as made:
+            self._write(made, self._params_or(params), size)
 
     @functools.cached_property
     def _random_params(self) -> Params:

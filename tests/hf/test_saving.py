@@ -1,6 +1,8 @@
 """What is saved is what was loaded, and what was changed since."""
 
 import json
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,3 +72,18 @@ def test_labels_of_a_config_with_eyes_are_those_of_its_text():
     )
     assert text.id2label == {0: "a", 1: "b", 2: "c"}
     assert (text.num_labels, text.problem_type) == (3, "regression")
+
+
+def test_saving_onto_a_link_to_another_disk(folder, tmp_path):
+    disk = Path("/dev/shm")
+    if not disk.is_dir() or disk.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("There is no second disk.")
+    lm = hf.AutoModelForCausalLM.from_pretrained(folder, dtype="float32")
+    tokenizer = hf.AutoTokenizer.from_pretrained(folder)
+    with tempfile.TemporaryDirectory(dir=disk) as there:
+        (tmp_path / "link").symlink_to(there)
+        lm.save_pretrained(tmp_path / "link")
+        tokenizer.save_pretrained(tmp_path / "link")
+        again = hf.AutoModelForCausalLM.from_pretrained(there, dtype="float32")
+        assert np.array_equal(again(IDS).logits, lm(IDS).logits)
+        assert not [path for path in Path(there).iterdir() if path.name[0] == "."]

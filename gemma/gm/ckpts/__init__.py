@@ -21,7 +21,7 @@ from gemma.gm.ckpts._gguf_vocabulary import (
 from gemma.gm.ckpts._json import json_bytes, write_json
 from gemma.gm.ckpts._paths import CheckpointPath
 from gemma.gm.ckpts._strings import Strings
-from gemma.gm.ckpts._unfinished import whole_file
+from gemma.gm.ckpts._unfinished import updated_folder, whole_file
 
 if TYPE_CHECKING:
     from gemma.gm.ckpts._classifiers import load_classifier, read_classifier
@@ -128,6 +128,7 @@ __all__ = [
     "text_rule",
     "to_deepmind",
     "tokenizer_json",
+    "updated_folder",
     "whole_file",
     "write_json",
 ]
