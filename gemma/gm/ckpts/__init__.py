@@ -24,7 +24,11 @@ from gemma.gm.ckpts._strings import Strings
 from gemma.gm.ckpts._unfinished import updated_folder, whole_file
 
 if TYPE_CHECKING:
-    from gemma.gm.ckpts._classifiers import load_classifier, read_classifier
+    from gemma.gm.ckpts._classifiers import (
+        classifier_of,
+        load_classifier,
+        read_classifier,
+    )
     from gemma.gm.ckpts._deepmind_tree import (
         check_deepmind,
         from_deepmind,
@@ -58,6 +62,7 @@ __getattr__ = lazily(
         "MAX_SHARD_BYTES": "_save",
         "Progress": "_load",
         "check_deepmind": "_deepmind_tree",
+        "classifier_of": "_classifiers",
         "config_from_json": "_names_huggingface",
         "config_to_json": "_names_huggingface",
         "default_dtype": "_load",
@@ -97,6 +102,7 @@ __all__ = [
     "Progress",
     "Strings",
     "check_deepmind",
+    "classifier_of",
     "config_from_json",
     "config_to_json",
     "default_dtype",

@@ -11,9 +11,9 @@ from gemma.gm.ckpts._generation_defaults import (
 )
 from gemma.gm.ckpts._gguf import find_gguf, read_gguf_metadata
 from gemma.gm.ckpts._gguf_vocabulary import GgufVocabulary, gguf_vocabulary
-from gemma.gm.ckpts._json import json_bytes
+from gemma.gm.ckpts._json import json_bytes, read_json_object
 from gemma.gm.ckpts._tokenizer_json import tokenizer_json
-from gemma.gm.nn import Transformer
+from gemma.gm.nn import Classifier, Transformer
 
 _FILES = (
     "tokenizer.model",
@@ -27,6 +27,7 @@ _FILES = (
 )
 _FILES_OF_EYES = ("preprocessor_config.json", "processor_config.json")
 _TOKENIZERS = _FILES[:2]
+_OF_LABELS = ("id2label", "label2id", "problem_type")
 _END_OF_TURN = "<end_of_turn>"
 
 
@@ -51,6 +52,20 @@ def copy_belongings(model: Transformer, folder: Path) -> None:
     for name in (*_FILES, *eyes):
         if (source / name).exists():
             shutil.copy(source / name, folder / name)
+
+
+def stated_labels(classifier: Classifier) -> dict[str, Any]:
+    """Returns what config.json says of labels, where a classifier came from a folder.
+
+    Nothing if it has another number of labels there.
+    """
+    source = classifier.model.checkpoint
+    if source is None or not (source / "config.json").is_file():
+        return {}
+    stated = read_json_object(source / "config.json")
+    if len(stated.get("id2label") or ()) != classifier.num_labels:
+        return {}
+    return {name: stated[name] for name in _OF_LABELS if name in stated}
 
 
 def _files_of_gguf(stated: Mapping[str, Any], where: Path) -> dict[str, bytes]:
