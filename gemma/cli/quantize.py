@@ -42,22 +42,34 @@ def quantize(
             f"{folder} exists.", hint="Choose another name or remove it."
         )
     from gemma.gm import hub
-    from gemma.gm.ckpts import AS_STORED, open_checkpoint, save_model
+    from gemma.gm.ckpts import (
+        AS_STORED,
+        classifier_of,
+        open_checkpoint,
+        read_classifier,
+        save_model,
+    )
     from gemma.gm.weights import num_params
 
     before = open_checkpoint(hub.resolve(model))
     files = folder_files(before)
     with loading_bar("Quantizing", "Writing") as progress:
-        params = before.read_params(dtype=method.value, progress=progress)
-        save_model(folder, before.model, params, dtype=AS_STORED, files=files)
-    stored, made = storage_of(before), storage_of(open_checkpoint(folder))
+        options = {"dtype": method.value, "progress": progress}
+        classifier = classifier_of(before)
+        if classifier is None:
+            params = before.read_params(**options)
+        else:
+            params = read_classifier(before, classifier, **options)
+        made = classifier or before.model
+        save_model(folder, made, params, dtype=AS_STORED, files=files)
+    stored, packed = storage_of(before), storage_of(open_checkpoint(folder))
     if json:
         write_json(
             {
                 "folder": str(folder),
                 "method": method.value,
                 "before": stored,
-                "after": made,
+                "after": packed,
             }
         )
         return
@@ -65,7 +77,7 @@ def quantize(
     rows = [
         ("Method", method.value),
         ("Before", storage_words(stored, count)),
-        ("After", storage_words(made, count)),
+        ("After", storage_words(packed, count)),
     ]
     write_tables([Table(str(folder), (), rows)])
     note(f'gemma generate --model {folder} "Once upon a time"')

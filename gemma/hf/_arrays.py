@@ -1,6 +1,7 @@
 """Arrays of torch, numpy and JAX: in whichever kind they come, they go out again."""
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -44,6 +45,31 @@ def to_ids(array: Any) -> Any:
             "tokenizer returned, or vectors as inputs_embeds."
         )
     return ids
+
+
+def plain(value: Any) -> Any:
+    """Returns numbers, lists or dicts in place of arrays, as JSON has them."""
+    if is_torch(value) or isinstance(value, np.ndarray | np.generic | jax.Array):
+        return np.asarray(to_jax(value)).tolist()
+    if isinstance(value, Mapping):
+        return {name: plain(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [plain(entry) for entry in value]
+    return value
+
+
+def whole_numbers(value: Any, name: str) -> list[int]:
+    """Returns a number or several, in an array or not, as a list; none for None.
+
+    Raises:
+      TypeError: They are no whole numbers.
+    """
+    if value is None:
+        return []
+    found = np.asarray(plain(value))
+    if found.size and not np.issubdtype(found.dtype, np.integer):
+        raise TypeError(f"{name} is {value!r}; whole numbers are needed.")
+    return found.reshape(-1).tolist()
 
 
 def to_torch(tree: Any) -> Any:

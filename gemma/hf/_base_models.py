@@ -30,7 +30,8 @@ class BaseModel(PreTrainedModel):
           attention_mask: 0 for padding, [B, L], or with the tokens before; padding may
             stand anywhere.
           position_ids: Place of each token in its row. By default they are counted, and
-            padding is not.
+            padding is not. With `use_cache=False` and no mask they may begin anew: then
+            a row is several documents, which do not see one another.
           past_key_values: Keys and values of the tokens before, as an earlier pass
             returned them; or what `init_cache` returns, of a fixed size.
           inputs_embeds: Vectors instead of ids; see `get_input_embeddings`.

@@ -1,6 +1,7 @@
 """Language models: logits, the loss of the next token, and `generate`."""
 
 import contextlib
+from pathlib import Path
 from typing import Any, ClassVar
 
 import jax
@@ -19,6 +20,7 @@ from gemma.hf._generate import GenerationMixin
 from gemma.hf._generation_config import GENERATION_CONFIG, GenerationConfig
 from gemma.hf._model import PreTrainedModel
 from gemma.hf._outputs import CausalLMOutputWithPast
+from gemma.hf._ranges import read_labels
 
 _logits = jax.jit(nn.Transformer.logits, static_argnums=0)
 _loss = jax.jit(losses.next_token_cross_entropy)
@@ -33,6 +35,7 @@ class CausalLM(GenerationMixin):
         """Makes a model; see `PreTrainedModel`."""
         super().__init__(config, params=params)
         self.generation_config = GenerationConfig.from_model_config(config)
+        self._settings_read: dict[str, Any] = {}
 
     def _take_settings(self, checkpoint: ckpts.Checkpoint) -> None:
         """Takes the ends of answers, and how they are drawn."""
@@ -44,6 +47,14 @@ class CausalLM(GenerationMixin):
             elif (checkpoint.path / GENERATION_CONFIG).exists():
                 found = GenerationConfig.from_pretrained(checkpoint.path)
                 self.generation_config = found.over(self.generation_config)
+        self._settings_read = self.generation_config.to_dict()
+
+    def _write(self, folder: Path, params: Params, max_shard_bytes: int) -> None:
+        """Writes a folder, with what was changed of how answers are drawn."""
+        super()._write(folder, params, max_shard_bytes)
+        self.generation_config.update_file(
+            folder / GENERATION_CONFIG, self._settings_read
+        )
 
     def forward(
         self,
@@ -106,7 +117,8 @@ class CausalLM(GenerationMixin):
             return None, logits
         if kept is not x:
             raise ValueError("The loss needs all logits: leave logits_to_keep out.")
-        return _loss(logits, to_jax(labels)), logits
+        num_tokens = self.transformer.config.vocab_size
+        return _loss(logits, read_labels(labels, x.shape[:2], num_tokens)), logits
 
     @property
     def model(self) -> PreTrainedModel:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from gemma.gm.ckpts import DEFAULT_TEMPLATE, read_chat_templates
+from gemma.gm.ckpts import read_chat_templates
 from gemma.gm.dialog import GEMMA2, GEMMA3, ChatTemplate, Conversation, Format, render
 from gemma.gm.text import Tokenizer
 from gemma.hf._special_tokens import SpecialTokens
@@ -12,6 +12,7 @@ from gemma.hf._special_tokens import SpecialTokens
 # A template in Jinja, several by name, or none.
 Templates: TypeAlias = str | Mapping[str, str] | None
 
+DEFAULT_TEMPLATE = "default"
 ENCODING_OPTIONS = (
     "padding",
     "truncation",

@@ -20,6 +20,7 @@ from gemma.hf._outputs import (
     SequenceClassifierOutputWithPast,
     TokenClassifierOutput,
 )
+from gemma.hf._ranges import read_labels
 
 _REGRESSION = "regression"
 _SINGLE_LABEL = "single_label_classification"
@@ -144,10 +145,15 @@ class SequenceClassifierModel(ClassifierModel):
         if self.config.problem_type is None:
             self.config.problem_type = self._problem_type(labels)
         if self.config.problem_type == _REGRESSION:
+            if labels.size != logits.size:
+                raise _misshapen(labels, logits)
             return _squared_error(logits.reshape(labels.shape), labels)
         if self.config.problem_type == _SINGLE_LABEL:
-            return _cross_entropy(logits, labels.reshape(-1))
+            rows = read_labels(labels.reshape(-1), logits.shape[:1], self.num_labels)
+            return _cross_entropy(logits, rows)
         if self.config.problem_type == _MULTI_LABEL:
+            if labels.shape != logits.shape:
+                raise _misshapen(labels, logits)
             return _binary_cross_entropy(logits, labels.astype(jnp.float32))
         raise ValueError(
             f"problem_type is {self.config.problem_type!r}; choose "
@@ -174,7 +180,8 @@ class TokenClassifierModel(ClassifierModel):
         return x
 
     def _loss(self, logits: jax.Array, labels: jax.Array) -> jax.Array:
-        return _cross_entropy(logits, labels)
+        right = read_labels(labels, logits.shape[:2], self.num_labels)
+        return _cross_entropy(logits, right)
 
 
 class GemmaForSequenceClassification(SequenceClassifierModel):
@@ -205,3 +212,10 @@ class Gemma2ForTokenClassification(TokenClassifierModel):
     """Gemma 2 that gives tokens labels."""
 
     config_class = Gemma2Config
+
+
+def _misshapen(labels: jax.Array, logits: jax.Array) -> ValueError:
+    return ValueError(
+        f"labels have shape {labels.shape} and the scores {logits.shape}: one label is "
+        "needed for each score."
+    )

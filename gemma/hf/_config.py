@@ -258,7 +258,8 @@ class Gemma3TextConfig(PretrainedConfig):
     def own(cls, stated: Mapping[str, Any], where: object) -> Mapping[str, Any]:
         """Returns the text part of a config.json; see `PretrainedConfig.own`."""
         if stated.get("model_type") == Gemma3Config.model_type:
-            return {**stated["text_config"], "model_type": cls.model_type}
+            labels = {n: stated[n] for n in (*_LABELS, "problem_type") if n in stated}
+            return {**stated["text_config"], **labels, "model_type": cls.model_type}
         return super().own(stated, where)
 
 

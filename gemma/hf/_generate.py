@@ -177,7 +177,7 @@ def _join(
     ids: np.ndarray, answers: Sequence[Sequence[int]], config: GenerationConfig
 ) -> jax.Array:
     """Returns prompts and answers, filled up to the longest answer."""
-    pad = config.pad_token_id
+    pad = config.fill_id
     if pad is None:
         pad = config.stop_ids[0] if config.stop_ids else 0
     length = max(map(len, answers), default=0)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gemma.gm import ckpts, hub, text
+from gemma.hf._arrays import plain, whole_numbers
 from gemma.hf._config import PretrainedConfig
 
 GENERATION_CONFIG = "generation_config.json"
@@ -112,10 +113,30 @@ class GenerationConfig:
         """Writes a generation_config.json into a folder."""
         ckpts.write_json(Path(save_directory) / GENERATION_CONFIG, self.to_dict())
 
+    def update_file(self, path: Path, before: Mapping[str, Any]) -> None:
+        """Writes a file anew, with the fields that were changed; the rest of it stays.
+
+        Args:
+          path: A generation_config.json, which may not be there yet.
+          before: What `to_dict` returned when the file was read.
+        """
+        now, stated = self.to_dict(), {}
+        if path.exists():
+            stated = json.loads(path.read_text(encoding="utf-8"))
+        else:
+            before = {}
+        for name in now.keys() | before.keys():
+            if name not in now:
+                stated.pop(name, None)
+            elif now[name] != before.get(name):
+                stated[name] = now[name]
+        ckpts.write_json(path, stated)
+
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields that are not as by default."""
         default = GenerationConfig()
-        return {n: v for n, v in vars(self).items() if v != getattr(default, n)}
+        stated = {n: plain(value) for n, value in vars(self).items()}
+        return {n: v for n, v in stated.items() if v != getattr(default, n)}
 
     def changed(self, changes: Mapping[str, Any]) -> "GenerationConfig":
         """Returns a config with other values in some fields.
@@ -168,26 +189,30 @@ class GenerationConfig:
     @property
     def stop_ids(self) -> list[int]:
         """The tokens that end an answer."""
-        ids = self.eos_token_id
-        if ids is None:
-            return []
-        return [ids] if isinstance(ids, int) else list(ids)
+        return whole_numbers(self.eos_token_id, "eos_token_id")
 
     @property
     def padding_id(self) -> int | None:
         """The token that is padding of a prompt without a mask, if one is for sure."""
-        return None if self.pad_token_id in self.stop_ids else self.pad_token_id
+        pad = self.fill_id
+        return None if pad in self.stop_ids else pad
+
+    @property
+    def fill_id(self) -> int | None:
+        """The token that fills answers up, if one is stated."""
+        return next(iter(whole_numbers(self.pad_token_id, "pad_token_id")), None)
 
     @property
     def forbidden_ids(self) -> list[int]:
         """The tokens that never come."""
-        words = self.bad_words_ids or ()
+        stated = () if self.bad_words_ids is None else self.bad_words_ids
+        words = [whole_numbers(word, "bad_words_ids") for word in stated]
         if long := [word for word in words if len(word) != 1]:
             raise ValueError(
-                f"bad_words_ids has {list(long[0])}; words of one token can be "
-                "forbidden."
+                f"bad_words_ids has {long[0]}; words of one token can be forbidden."
             )
-        return [*(self.suppress_tokens or ()), *(word[0] for word in words)]
+        suppressed = whole_numbers(self.suppress_tokens, "suppress_tokens")
+        return [*suppressed, *(word[0] for word in words)]
 
     def room_after(self, prompt_length: int) -> int:
         """Returns how many tokens an answer may have.

@@ -5,8 +5,6 @@ Axes: B batch, L length, D model width.
 
 import dataclasses
 import functools
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -32,6 +30,7 @@ from gemma.hf._passes import (
     run,
     run_on,
 )
+from gemma.hf._ranges import require_rows
 
 # What may be left of a model that was written to a folder before.
 _WEIGHTS = ("*.safetensors", "model.safetensors.index.json")
@@ -142,18 +141,8 @@ class PreTrainedModel:
         size = options.pop("max_shard_size", ckpts.MAX_SHARD_BYTES)
         if options:
             raise TypeError(f"save_pretrained has no {', '.join(map(repr, options))}.")
-        folder = Path(save_directory)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".saving-") as made:
-            whole = Path(made) / "model"
-            self._write(whole, self._params_or(params), size)
-            folder.mkdir(exist_ok=True)
-            old = {file for kind in _WEIGHTS for file in folder.glob(kind)}
-            for file in whole.iterdir():
-                os.replace(file, folder / file.name)
-                old.discard(folder / file.name)
-            for file in old:  # which would be taken for parts of this model
-                file.unlink()
+        with ckpts.updated_folder(Path(save_directory), replaced=_WEIGHTS) as made:
+            self._write(made, self._params_or(params), size)
 
     @functools.cached_property
     def _random_params(self) -> Params:
@@ -299,7 +288,9 @@ class PreTrainedModel:
         options: Mapping[str, Any],
     ) -> Pass:
         """Runs the decoder over tokens or embeddings."""
-        new = read_inputs(input_ids, attention_mask, position_ids, inputs_embeds)
+        new = read_inputs(
+            input_ids, attention_mask, position_ids, inputs_embeds, past_key_values
+        )
         return self._pass_over(params, new, past_key_values, use_cache, options)
 
     def _pass_over(
@@ -312,6 +303,7 @@ class PreTrainedModel:
     ) -> Pass:
         """Runs the decoder over what `read_inputs` returned."""
         wanted = Wanted.read(self.config, options)
+        require_rows(new.tokens, self.transformer, has_images=new.soft is not None)
         past = self._past(params, new, past_key_values, use_cache, wanted)
         if past is None:
             return Pass(run(self.transformer, params, new, wanted=wanted), None)
@@ -369,8 +361,9 @@ class Embeddings:
 
     def __call__(self, input_ids: Any) -> Any:
         """Returns the vectors of ids, scaled as the first layer has them."""
-        variables = {"params": self._model.params}
-        found = self._model.transformer.embed(variables, to_ids(input_ids))
+        variables, ids = {"params": self._model.params}, to_ids(input_ids)
+        require_rows(ids, self._model.transformer)
+        found = self._model.transformer.embed(variables, ids)
         return to_torch(found) if is_torch(input_ids) else found
 
     @property

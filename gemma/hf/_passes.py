@@ -51,7 +51,8 @@ class Inputs(NamedTuple):
     Attributes:
       tokens: [B, L].
       mask: False for padding, [B, L].
-      positions: [B, L].
+      positions: The places that `position_ids` say, [B, L].
+      first_seen: Where the document begins that each token is of, as a column, [B, L].
       embeddings: [B, L, D].
       soft: What stands for soft tokens, where they stand, [B, L, D].
     """
@@ -59,6 +60,7 @@ class Inputs(NamedTuple):
     tokens: jax.Array
     mask: jax.Array | None
     positions: jax.Array | None
+    first_seen: jax.Array | None
     embeddings: jax.Array | None
     soft: jax.Array | None = None
 
@@ -87,7 +89,11 @@ class Pass(NamedTuple):
 
 
 def read_inputs(
-    input_ids: Any, attention_mask: Any, position_ids: Any, inputs_embeds: Any
+    input_ids: Any,
+    attention_mask: Any,
+    position_ids: Any,
+    inputs_embeds: Any,
+    past: "DynamicCache | Cache | None",
 ) -> Inputs:
     if (input_ids is None) == (inputs_embeds is None):
         raise ValueError("Pass exactly one of input_ids and inputs_embeds.")
@@ -101,18 +107,58 @@ def read_inputs(
             "for the tokens."
         )
     B, L = tokens.shape
-    mask, positions = to_jax(attention_mask), to_jax(position_ids)
-    if mask is not None:
-        if mask.ndim != 2 or mask.shape[0] != B or mask.shape[1] < L:
-            raise ValueError(
-                f"attention_mask has shape {mask.shape} for {B} rows of {L} tokens; "
-                "masks say of each token whether it is padding, 0, or not."
-            )
-        # Of the tokens before, the cache knows which were padding.
-        mask = mask[:, -L:].astype(bool)
-    if positions is not None:
-        positions = jnp.broadcast_to(positions, (B, L)).astype(jnp.int32)
-    return Inputs(tokens.astype(jnp.int32), mask, positions, embeddings)
+    mask = _read_mask(attention_mask, B, L, has_past=past is not None)
+    positions, first_seen = _read_positions(position_ids, B, L), None
+    if positions is not None and mask is None and past is None:
+        first_seen = _begins_of_documents(positions)
+    return Inputs(tokens.astype(jnp.int32), mask, positions, first_seen, embeddings)
+
+
+def _read_mask(
+    attention_mask: Any, num_rows: int, length: int, *, has_past: bool
+) -> jax.Array | None:
+    """Returns the mask of the tokens that come, without those before."""
+    mask = to_jax(attention_mask)
+    if mask is None:
+        return None
+    if mask.ndim != 2 or mask.shape[0] != num_rows or mask.shape[1] < length:
+        raise ValueError(
+            f"attention_mask has shape {mask.shape} for {num_rows} rows of {length} "
+            "tokens; masks say of each token whether it is padding, 0, or not."
+        )
+    if mask.shape[1] > length and not has_past:
+        raise ValueError(
+            f"attention_mask has {mask.shape[1]} columns for {length} tokens. It may be "
+            "longer only with past_key_values, whose tokens come first in it."
+        )
+    # Of the tokens before, the cache knows which were padding.
+    return mask[:, -length:].astype(bool)
+
+
+def _read_positions(position_ids: Any, num_rows: int, length: int) -> jax.Array | None:
+    positions = to_jax(position_ids)
+    if positions is None:
+        return None
+    if not jnp.issubdtype(positions.dtype, jnp.integer):
+        raise TypeError(
+            f"position_ids have dtype {positions.dtype}; whole numbers are needed."
+        )
+    if positions.shape not in ((length,), (1, length), (num_rows, length)):
+        raise ValueError(
+            f"position_ids have shape {positions.shape} for {num_rows} rows of {length} "
+            "tokens; one is needed for each token."
+        )
+    return jnp.broadcast_to(positions, (num_rows, length)).astype(jnp.int32)
+
+
+def _begins_of_documents(positions: jax.Array) -> jax.Array:
+    """Returns the column in which the document of each token begins.
+
+    As in transformers, a document ends where positions do not go up by one.
+    """
+    column = jnp.arange(positions.shape[1], dtype=jnp.int32)[None, :]
+    steps = jnp.diff(positions, prepend=positions[:, :1], axis=1)
+    return jax.lax.cummax(jnp.where(steps == 1, 0, column), axis=1)
 
 
 @functools.partial(jax.jit, static_argnames=("model", "wanted"))
@@ -120,10 +166,17 @@ def run(
     model: nn.Transformer, params: Params, new: Inputs, *, wanted: Wanted
 ) -> nn.Features:
     """Returns what the decoder makes of whole sequences."""
+    positions = None
+    if new.positions is not None:
+        # As in transformers, which tokens see which is a matter of columns.
+        column = jnp.arange(new.tokens.shape[1], dtype=jnp.int32)
+        positions = jnp.broadcast_to(column, new.tokens.shape)
     return model.features(
         {"params": params},
         new.tokens,
-        positions=new.positions,
+        positions=positions,
+        rope_positions=new.positions,
+        first_seen=new.first_seen,
         mask=new.mask,
         embeddings=new.embeddings,
         soft=new.soft,
@@ -160,9 +213,12 @@ def require_following(
     following = cache["end"][:, None] + jnp.cumsum(mask, axis=1, dtype=jnp.int32) - 1
     same = jnp.where(mask, positions == following, True).all()
     if isinstance(same, Tracer):
-        raise ValueError("position_ids are not looked at with a cache: leave them out.")
+        raise ValueError(
+            "position_ids are not looked at with a cache: leave them out, or pass use_cache=False."
+        )
     if not same:
         raise ValueError(
             "position_ids do not go on after past_key_values, padding not counted. "
-            "Leave them out: they are counted from the attention_mask."
+            "Leave them out: they are counted from the attention_mask. For several "
+            "documents in a row, pass use_cache=False and no past_key_values."
         )

@@ -41,7 +41,9 @@ class SeeingModel(PreTrainedModel):
         options: Mapping[str, Any],
     ) -> Pass:
         """Runs the decoder over tokens and images."""
-        new = read_inputs(input_ids, attention_mask, position_ids, inputs_embeds)
+        new = read_inputs(
+            input_ids, attention_mask, position_ids, inputs_embeds, past_key_values
+        )
         config = self.transformer.config.vision
         check_types(token_type_ids, input_ids, config)
         soft = None

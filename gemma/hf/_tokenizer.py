@@ -1,7 +1,6 @@
 """`GemmaTokenizer` as transformers has it, over `gm.text.Tokenizer`."""
 
 import functools
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,12 @@ from gemma.gm.text import Tokenizer
 from gemma.hf._batch_encoding import BatchEncoding, as_arrays
 from gemma.hf._chat_template import ChatTokenizer, read_templates
 from gemma.hf._padding import Padding, Side, are_rows, as_rows
+from gemma.hf._tokenizer_files import (
+    read_config,
+    saved_files,
+    special_ids,
+    write_files,
+)
 from gemma.hf._truncation import Truncation
 
 # What tokenizer_config.json may say that changes ids.
@@ -74,7 +79,8 @@ class GemmaTokenizer(ChatTokenizer):
         self.add_bos_token, self.add_eos_token = add_bos_token, add_eos_token
         self.padding_side, self.truncation_side = padding_side, truncation_side
         self.model_max_length = model_max_length
-        self.name_or_path = str(path)
+        self.name_or_path, self._source = str(path), Path(path)
+        self._vocabulary_read = self.tokenizer.vocabulary
         self.chat_template = read_templates(Path(path))
 
     @classmethod
@@ -97,7 +103,7 @@ class GemmaTokenizer(ChatTokenizer):
         path = hub.resolve(name if revision is None else f"{name}@{revision}")
         for name in ("use_fast", "legacy"):
             settings.pop(name, None)
-        stated = _read_config(path)
+        stated = read_config(path)
         known = {n: stated[n] for n in _SETTINGS if stated.get(n) is not None}
         tokenizer = cls(tokenizer_file=path, **{**known, **settings})
         tokenizer.set_special_tokens(stated)
@@ -204,12 +210,18 @@ class GemmaTokenizer(ChatTokenizer):
         skip_special_tokens: bool = False,
         clean_up_tokenization_spaces: bool | None = None,
     ) -> str | list[str]:
-        """Returns the text of ids, or of each row of them."""
+        """Returns the text of ids, or of each row of them.
+
+        Args:
+          token_ids: Ids, or rows of them.
+          skip_special_tokens: Whether to leave out the tokens that the file calls
+            special; `<unused0>` and the like are none.
+          clean_up_tokenization_spaces: False or None.
+        """
         _refuse_cleaning(clean_up_tokenization_spaces)
         if are_rows(token_ids):
             return self.batch_decode(token_ids, skip_special_tokens)
-        ids = np.asarray(token_ids, np.int64)
-        return self.tokenizer.decode(ids, skip_control_tokens=skip_special_tokens)
+        return self._decode_row(token_ids, skip_special_tokens)
 
     def batch_decode(
         self,
@@ -219,12 +231,14 @@ class GemmaTokenizer(ChatTokenizer):
     ) -> list[str]:
         """Returns the text of each row of ids."""
         _refuse_cleaning(clean_up_tokenization_spaces)
-        return [
-            self.tokenizer.decode(
-                np.asarray(row, np.int64), skip_control_tokens=skip_special_tokens
-            )
-            for row in sequences
-        ]
+        return [self._decode_row(row, skip_special_tokens) for row in sequences]
+
+    def _decode_row(self, token_ids: Any, skip_special_tokens: bool) -> str:
+        ids = np.atleast_1d(np.asarray(token_ids, np.int64))
+        if skip_special_tokens:
+            skipped = [*self._special_ids, *self.all_special_ids]
+            ids = ids[~np.isin(ids, skipped)]
+        return self.tokenizer.decode(ids)
 
     def convert_ids_to_tokens(
         self, ids: int | Iterable[int], skip_special_tokens: bool = False
@@ -277,14 +291,23 @@ class GemmaTokenizer(ChatTokenizer):
         return (str(path),)
 
     def save_pretrained(self, save_directory: str | Path) -> tuple[str, ...]:
-        """Writes what `from_pretrained` reads; returns the paths."""
-        files = self.save_vocabulary(save_directory)
+        """Writes what `from_pretrained` reads, and transformers too; returns the paths.
+
+        The files of the vocabulary and the chat template are those that were read; of a
+        GGUF file they are made.
+        """
         settings = {name: getattr(self, name) for name in _SETTINGS}
-        stated = {"tokenizer_class": "GemmaTokenizer"} | settings
-        stated |= {"extra_special_tokens": self.extra_special_tokens}
-        path = Path(save_directory) / "tokenizer_config.json"
-        ckpts.write_json(path, stated | self.special_tokens_map)
-        return (*files, str(path))
+        files = saved_files(
+            self,
+            self._source,
+            settings,
+            is_changed=self.tokenizer.vocabulary is not self._vocabulary_read,
+        )
+        return write_files(Path(save_directory), files)
+
+    @functools.cached_property
+    def _special_ids(self) -> frozenset[int]:
+        return special_ids(self._source, self.tokenizer.control_tokens)
 
     @functools.cached_property
     def _vocab(self) -> dict[str, int]:
@@ -311,17 +334,6 @@ class AutoTokenizer:
         raise TypeError("AutoTokenizer is not made: use AutoTokenizer.from_pretrained.")
 
     from_pretrained = GemmaTokenizer.from_pretrained
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    folder = path if path.is_dir() else path.parent
-    try:
-        text = (folder / "tokenizer_config.json").read_text(encoding="utf-8")
-        return json.loads(text)
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise ValueError(f"{folder / 'tokenizer_config.json'}: {error}") from None
 
 
 def _as_lists(

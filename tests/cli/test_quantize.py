@@ -23,6 +23,14 @@ main()
 """
 
 
+def same_ids(found, expected):
+    """A tokenizer.json has merges in place of scores."""
+    assert found.vocabulary.pieces == expected.vocabulary.pieces
+    assert found.vocabulary.kinds.tolist() == expected.vocabulary.kinds.tolist()
+    text = "Hello  world\n\n\t<start_of_turn>é😀" + " " * 40
+    assert found.encode(text) == expected.encode(text)
+
+
 @pytest.fixture
 def quantized(gemma, tiny_checkpoint, tmp_path):
     """A function that quantizes a model, and gives the folder and what was said."""
@@ -98,7 +106,7 @@ def test_the_tokenizer_of_a_gguf_file_becomes_one_of_its_own(
 ):
     folder, _ = quantized(model=tiny_gguf)
     found = gm.text.Tokenizer.from_path(folder)
-    assert found.vocabulary == tiny_tokenizer.vocabulary
+    same_ids(found, tiny_tokenizer)
     assert (folder / "tokenizer.model").exists()
 
 
@@ -216,3 +224,26 @@ def test_the_embedded_model_still_knows_france(gemma, quantized, method, embedde
     )
     assert "city" in outcome.stdout or "France" in outcome.stdout
     assert (outcome.code, outcome.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("kind", [gm.nn.SequenceClassifier, gm.nn.TokenClassifier])
+def test_a_classifier_keeps_its_scores_and_labels(
+    quantized, tiny_checkpoint, tmp_path, kind
+):
+    model = gm.ckpts.load_model(tiny_checkpoint)[0]
+    classifier, params = gm.ckpts.load_classifier(
+        tiny_checkpoint, kind, num_labels=3, dtype="float32"
+    )
+    source = tmp_path / "classifier"
+    gm.ckpts.save_model(source, classifier, params)
+    config = json.loads((source / "config.json").read_text())
+    labels = {"id2label": {"0": "a", "1": "b", "2": "c"}, "problem_type": "regression"}
+    (source / "config.json").write_text(json.dumps(config | labels))
+    folder, _ = quantized("int8", model=source)
+    again, found = gm.ckpts.load_classifier(folder, kind, dtype="as-stored")
+    assert (again.num_labels, again.model.config) == (3, model.config)
+    for name, weight in params["score"].items():
+        assert np.array_equal(found["score"][name], weight)
+    made = json.loads((folder / "config.json").read_text())
+    assert {name: made[name] for name in labels} == labels
+    assert made["architectures"] == config["architectures"]

@@ -4,6 +4,7 @@ import io
 import json
 import threading
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -210,3 +211,28 @@ def test_ids_are_whole_numbers(lm, ids):
     for call in calls:
         with pytest.raises(TypeError, match="dtype float32; whole numbers"):
             call(floats)
+
+
+@pytest.mark.parametrize("kind", [np.array, jnp.array, tuple, list, set])
+def test_ends_may_come_in_arrays(kind, lm, ids):
+    free = lm.generate(ids, max_new_tokens=4)[0, ids.shape[1] :].tolist()
+    ends = kind([free[1], 470])
+    config = hf.GenerationConfig(eos_token_id=ends, pad_token_id=np.array(0))
+    assert set(config.stop_ids) == {free[1], 470}
+    found = lm.generate(ids, max_new_tokens=4, eos_token_id=ends)
+    assert found.shape[1] == ids.shape[1] + free.index(free[1]) + 1
+    assert set(config.to_dict()["eos_token_id"]) == {free[1], 470}
+
+
+def test_forbidden_words_may_come_in_arrays(lm, ids):
+    free = int(lm.generate(ids, max_new_tokens=1)[0, -1])
+    for options in (
+        {"suppress_tokens": np.array([free])},
+        {"bad_words_ids": np.array([[free]])},
+    ):
+        assert int(lm.generate(ids, max_new_tokens=1, **options)[0, -1]) != free
+
+
+def test_ends_are_whole_numbers(lm, ids):
+    with pytest.raises(TypeError, match=r"eos_token_id is 1.5; whole numbers"):
+        lm.generate(ids, eos_token_id=1.5)

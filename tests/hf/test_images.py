@@ -1,5 +1,6 @@
 """Models of `gemma.hf` that see: what transformers does not have, and what is refused."""
 
+import dataclasses
 import functools
 
 import jax
@@ -295,3 +296,17 @@ def test_images_that_touch(model):
     ids = np.array([[2, *IMAGE, *IMAGE, 7]])
     with pytest.raises(ValueError, match=r"8 soft tokens .* stand side by side"):
         model.generate(ids, pixel_values=PIXELS)
+
+
+def test_soft_tokens_have_no_row_of_their_own(tiny_of):
+    small = tiny_of(dataclasses.replace(SEEING, vocab_size=SOFT))
+    config = hf.Gemma3Config.from_dict(
+        gm.ckpts.config_to_json(small.model.config, "float32")
+    )
+    model = hf.Gemma3ForConditionalGeneration(config, params=small.params)
+    ids = np.array([[2, 31, *IMAGE, 9]])
+    found = model(ids, pixel_values=PIXELS[:1], use_cache=False).logits
+    assert np.isfinite(found).all()
+    past = model(ids[:, :2]).past_key_values
+    with pytest.raises(ValueError, match="input_ids have 480, and the embedding"):
+        model(ids[:, 2:], past_key_values=past)

@@ -2,12 +2,14 @@
 
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gemma.hf import AutoTokenizer, GemmaTokenizer, GemmaTokenizerFast
 
+DATA = Path(__file__).parents[1] / "data"
 TEXTS = ["Hello world", "Hi"]
 
 
@@ -360,3 +362,39 @@ def test_a_damaged_config_is_named(folder, tmp_path):
     (tmp_path / "tokenizer.model").write_bytes(model)
     with pytest.raises(ValueError, match=r"tokenizer_config\.json"):
         GemmaTokenizer.from_pretrained(tmp_path)
+
+
+@pytest.fixture
+def reserved(tmp_path):
+    """A function that makes a tokenizer of which one token is `<unused7>`."""
+
+    def make(is_special: bool | None):
+        state = json.loads((DATA / "tiny_tokenizer.json").read_bytes())
+        name = next(piece for piece, i in state["model"]["vocab"].items() if i == 470)
+        state["model"]["vocab"]["<unused7>"] = state["model"]["vocab"].pop(name)
+        pairs = [
+            m if isinstance(m, str) else " ".join(m) for m in state["model"]["merges"]
+        ]
+        kept = [m for m in pairs if name not in (*m.split(" "), m.replace(" ", ""))]
+        state["model"]["merges"] = kept
+        if is_special is not None:
+            token = {"id": 470, "content": "<unused7>", "special": is_special}
+            state["added_tokens"].append(token)
+        (tmp_path / "tokenizer.json").write_text(json.dumps(state), "utf-8")
+        return GemmaTokenizer.from_pretrained(tmp_path)
+
+    return make
+
+
+@pytest.mark.parametrize("is_special", [True, False, None])
+def test_reserved_tokens_are_text_unless_the_file_calls_them_special(
+    reserved, is_special
+):
+    tokenizer = reserved(is_special)
+    ids = [2, 470, 5]
+    expected = "" if is_special else "<unused7>"
+    assert tokenizer.decode(ids, skip_special_tokens=True) == expected
+    assert tokenizer.batch_decode([ids], skip_special_tokens=True) == [expected]
+    assert tokenizer.decode(470, skip_special_tokens=False) == "<unused7>"
+    tokenizer.pad_token = "<unused7>"
+    assert tokenizer.decode(ids, skip_special_tokens=True) == ""

@@ -385,3 +385,37 @@ def test_defaults_of_configs(kind):
     theirs_only = {"rope_parameters", "layer_types", "transformers_version"}
     for name in (found.keys() & expected.keys()) - theirs_only:
         assert found[name] == expected[name], name
+
+
+PACKED = torch.tensor([[0, 1, 2, 0, 1, 2, 3, 4], [0, 1, 0, 0, 1, 2, 3, 4]])
+POSITIONS = {
+    "packed": PACKED,
+    "one row for all": PACKED[:1],
+    "later": PACKED + 7,
+    "gaps": torch.tensor([[0, 2, 3, 4, 9, 10, 11, 12]]),
+    "down": torch.arange(7, -1, -1)[None],
+    "negative": torch.arange(-3, 5)[None],
+}
+
+
+@of([*SOME, "gemma3_stretched", "gemma3_multimodal"])
+def test_documents_in_one_row(both):
+    theirs, ours = both
+    for positions in POSITIONS.values():
+        options = {"position_ids": positions, "use_cache": False}
+        expected = theirs(IDS, labels=IDS, **options)
+        found = ours(IDS, labels=IDS, **options)
+        same(found.logits, expected.logits)
+        same(found.loss, expected.loss)
+        options |= {"attention_mask": torch.ones_like(IDS)}
+        same(ours(IDS, **options).logits, theirs(IDS, **options).logits)
+
+
+@of(SOME)
+def test_positions_beside_padding(both):
+    theirs, ours = both
+    for positions in (torch.arange(6)[None], MASK.cumsum(1) - 1, PACKED[:1, :6]):
+        options = {"attention_mask": MASK, "use_cache": False}
+        options |= {"position_ids": positions}
+        expected = theirs(PADDED, **options).logits
+        same(ours(PADDED, **options).logits[MASK == 1], expected[MASK == 1])

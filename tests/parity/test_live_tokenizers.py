@@ -289,6 +289,14 @@ def test_templates_as_arrays(gemma3):
     assert plain(ours) == plain(theirs)
 
 
+@pytest.mark.parametrize("skip_special_tokens", [True, False])
+def test_every_control_token_in_a_text(gemma3, skip_special_tokens):
+    ids = [*gemma3[1].tokenizer.control_tokens.values(), 9259]
+    theirs, ours = (t.decode(ids, skip_special_tokens) for t in gemma3)
+    assert ours == theirs
+    assert theirs.count("<unused") == 6242
+
+
 def test_turns_in_a_text(gemma3):
     theirs, ours = (dict(tokenizer(TURNS)) for tokenizer in gemma3)
     assert ours == theirs
@@ -310,11 +318,15 @@ def test_gemma_1_turns_are_tokens_here():
     assert ours.apply_chat_template([QUESTION]).input_ids[:2] == [2, 106]
 
 
-def test_all_control_tokens_are_left_out_here(gemma3):
-    """Theirs leaves out those that the file calls special; unused ones are text."""
-    ids = gemma3[1].convert_tokens_to_ids(["<unused7>", "▁a", "[multimodal]"])
-    theirs, ours = (t.decode(ids, skip_special_tokens=True) for t in gemma3)
-    assert (theirs, ours) == ("<unused7> a[multimodal]", " a")
+def test_tokens_that_become_special_later_are_left_out_here(gemma3):
+    """Theirs goes on to show a token that was given a part after loading."""
+    before = [tokenizer.pad_token for tokenizer in gemma3]
+    for tokenizer in gemma3:
+        tokenizer.pad_token = "<unused0>"
+    theirs, ours = (t.decode([6, 7], skip_special_tokens=True) for t in gemma3)
+    for tokenizer, token in zip(gemma3, before, strict=True):
+        tokenizer.pad_token = token
+    assert (theirs, ours) == ("<unused0><unused1>", "<unused1>")
 
 
 def test_all_ids_are_counted_here(gemma3):

@@ -4,28 +4,27 @@ from typing import TYPE_CHECKING
 
 from gemma.gm._lazy import lazily
 from gemma.gm.ckpts._added_tokens import num_held
-from gemma.gm.ckpts._chat_templates import (
-    DEFAULT_TEMPLATE,
-    StoredTemplates,
-    read_chat_templates,
-    templates_from_metadata,
-)
+from gemma.gm.ckpts._chat_templates import read_chat_templates
 from gemma.gm.ckpts._errors import CheckpointError
 from gemma.gm.ckpts._foreign import IS_LFS_POINTER, is_lfs_pointer
 from gemma.gm.ckpts._generation_defaults import (
     SAMPLING_KEYS,
-    GenerationDefaults,
     defaults_from_metadata,
     read_generation_defaults,
 )
 from gemma.gm.ckpts._gguf import EMBEDDING, GgufFile, find_gguf, read_gguf_metadata
+from gemma.gm.ckpts._gguf_vocabulary import gguf_pieces, is_reserved, settled_kinds
 from gemma.gm.ckpts._json import json_bytes, write_json
 from gemma.gm.ckpts._paths import CheckpointPath
 from gemma.gm.ckpts._strings import Strings
-from gemma.gm.ckpts._unfinished import whole_file
+from gemma.gm.ckpts._unfinished import updated_folder, whole_file
 
 if TYPE_CHECKING:
-    from gemma.gm.ckpts._classifiers import load_classifier, read_classifier
+    from gemma.gm.ckpts._classifiers import (
+        classifier_of,
+        load_classifier,
+        read_classifier,
+    )
     from gemma.gm.ckpts._deepmind_tree import (
         check_deepmind,
         from_deepmind,
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     from gemma.gm.ckpts._orbax_save import save_orbax, save_params
     from gemma.gm.ckpts._origins import origin_of
     from gemma.gm.ckpts._save import MAX_SHARD_BYTES, save_model, save_weights
+    from gemma.gm.ckpts._tokenizer_json import text_rule, tokenizer_json
 
 __getattr__ = lazily(
     __name__,
@@ -59,6 +59,7 @@ __getattr__ = lazily(
         "MAX_SHARD_BYTES": "_save",
         "Progress": "_load",
         "check_deepmind": "_deepmind_tree",
+        "classifier_of": "_classifiers",
         "config_from_json": "_names_huggingface",
         "config_to_json": "_names_huggingface",
         "default_dtype": "_load",
@@ -78,13 +79,14 @@ __getattr__ = lazily(
         "save_orbax": "_orbax_save",
         "save_params": "_orbax_save",
         "save_weights": "_save",
+        "text_rule": "_tokenizer_json",
         "to_deepmind": "_deepmind_tree",
+        "tokenizer_json": "_tokenizer_json",
     },
 )
 
 __all__ = [
     "AS_STORED",
-    "DEFAULT_TEMPLATE",
     "EMBEDDING",
     "IS_LFS_POINTER",
     "MAX_SHARD_BYTES",
@@ -92,22 +94,23 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "CheckpointPath",
-    "GenerationDefaults",
     "GgufFile",
     "GgufType",
     "Progress",
-    "StoredTemplates",
     "Strings",
     "check_deepmind",
+    "classifier_of",
     "config_from_json",
     "config_to_json",
     "default_dtype",
     "defaults_from_metadata",
     "find_gguf",
     "from_deepmind",
+    "gguf_pieces",
     "gguf_rounded",
     "infer_config",
     "is_lfs_pointer",
+    "is_reserved",
     "json_bytes",
     "load_classifier",
     "load_config",
@@ -126,8 +129,11 @@ __all__ = [
     "save_orbax",
     "save_params",
     "save_weights",
-    "templates_from_metadata",
+    "settled_kinds",
+    "text_rule",
     "to_deepmind",
+    "tokenizer_json",
+    "updated_folder",
     "whole_file",
     "write_json",
 ]

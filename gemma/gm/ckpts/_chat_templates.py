@@ -12,7 +12,7 @@ from gemma.gm.ckpts._errors import CheckpointError
 from gemma.gm.ckpts._gguf import find_gguf, read_gguf_metadata
 from gemma.gm.ckpts._json import read_json_object
 
-DEFAULT_TEMPLATE = "default"
+_DEFAULT = "default"
 _SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
 
 
@@ -30,20 +30,26 @@ class StoredTemplates(NamedTuple):
     @property
     def default(self) -> str | None:
         """The template that is meant where nobody names one."""
-        return self.templates.get(DEFAULT_TEMPLATE)
+        return self.templates.get(_DEFAULT)
 
 
-def read_chat_templates(path: Path) -> StoredTemplates:
+def read_chat_templates(
+    path: Path, gguf_metadata: Mapping[str, Any] | None = None
+) -> StoredTemplates:
     """Returns the templates of a checkpoint; none, if it has none.
 
     Args:
       path: A checkpoint, as `open_checkpoint` takes it, or one of its files.
+      gguf_metadata: What a GGUF file states, if it has been read.
 
     Raises:
       CheckpointError: A file is damaged.
     """
-    if gguf := find_gguf(path):
-        return templates_from_metadata(read_gguf_metadata(gguf), gguf)
+    if gguf_metadata is None and (gguf := find_gguf(path)):
+        gguf_metadata = read_gguf_metadata(gguf)
+    if gguf_metadata is not None:
+        template = gguf_metadata.get("tokenizer.chat_template")
+        return StoredTemplates(_named({"chat_template": template}, path), {})
     folder = path if path.is_dir() else path.parent
     stated = _read_json(folder / "tokenizer_config.json")
     tokens = {name: _content(stated.get(name)) for name in _SPECIAL_TOKENS}
@@ -55,22 +61,13 @@ def read_chat_templates(path: Path) -> StoredTemplates:
     return StoredTemplates(found, {k: v for k, v in tokens.items() if v})
 
 
-def templates_from_metadata(
-    metadata: Mapping[str, Any], where: object
-) -> StoredTemplates:
-    """Does the same for the metadata of a GGUF file; `where` is for error messages."""
-    return StoredTemplates(
-        _named({"chat_template": metadata.get("tokenizer.chat_template")}, where), {}
-    )
-
-
 def _read_jinja(folder: Path) -> dict[str, str]:
     """Returns the templates that are files of their own."""
     files = {
         path.stem: path for path in folder.glob("additional_chat_templates/*.jinja")
     }
     if (main := folder / "chat_template.jinja").exists():
-        files[DEFAULT_TEMPLATE] = main
+        files[_DEFAULT] = main
     return {name: _read_text(path) for name, path in files.items()}
 
 
@@ -88,7 +85,7 @@ def _named(stated: Mapping[str, Any], where: object) -> dict[str, str]:
         case None | "":
             return {}
         case str(template):
-            return {DEFAULT_TEMPLATE: template}
+            return {_DEFAULT: template}
         case dict(templates):
             entries = list(templates.items())
         case [*entries] if all(isinstance(entry, dict) for entry in entries):

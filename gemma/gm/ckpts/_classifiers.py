@@ -9,7 +9,7 @@ import numpy as np
 
 from gemma.gm.ckpts._errors import CheckpointError
 from gemma.gm.ckpts._load import Checkpoint, open_checkpoint
-from gemma.gm.nn import Classifier, SequenceClassifier
+from gemma.gm.nn import Classifier, SequenceClassifier, TokenClassifier
 from gemma.gm.typing import DType, Params, Progress
 
 _PREFIX = "score."
@@ -46,6 +46,18 @@ def load_classifier(
     classifier = kind(checkpoint.model, num_labels or stated or 0)
     options: Any = {"dtype": dtype, "key": key, "progress": progress}
     return classifier, read_classifier(checkpoint, classifier, **options)
+
+
+def classifier_of(checkpoint: Checkpoint) -> Classifier | None:
+    """Returns the classifier that a checkpoint holds; None of others.
+
+    That of tokens has a bias.
+    """
+    if checkpoint.num_labels is None:
+        return None
+    has_bias = f"{_PREFIX}bias" in checkpoint.tensors.shapes
+    kind = TokenClassifier if has_bias else SequenceClassifier
+    return kind(checkpoint.model, checkpoint.num_labels)
 
 
 def read_classifier(

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gemma.gm.ckpts._belongings import copy_belongings
+from gemma.gm.ckpts._belongings import copy_belongings, stated_labels
 from gemma.gm.ckpts._json import write_json
 from gemma.gm.ckpts._lazy_array import LazyArray
 from gemma.gm.ckpts._load import AS_STORED, is_float
@@ -71,7 +71,7 @@ def save_model(
     config = config_to_json(decoder.config, np.dtype(dtype).name)
     if isinstance(model, Classifier):
         names |= names_score(model)
-        config |= classifier_to_json(model)
+        config |= classifier_to_json(model) | stated_labels(model)
     for ours, entry in names.items():
         weight = weights[ours]
         if keep and isinstance(weight, QuantizedArray):

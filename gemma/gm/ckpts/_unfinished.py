@@ -3,9 +3,11 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from gemma.gm.ckpts._leftovers import remove_leftovers, unfinished_prefix
 
 
 @contextmanager
@@ -20,7 +22,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """
     refuse_existing(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    unfinished = _made_in(path.parent, path.name)
     try:
         yield unfinished
         make_public(unfinished)
@@ -31,11 +33,48 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def updated_folder(path: Path, *, replaced: Sequence[str] = ()) -> Iterator[Path]:
+    """Gives a path to make a folder at, whose files go into the one that is meant.
+
+    Each file appears at once, in the place of one of the same name, if all ends well.
+    The folder may be a mount point or a link to another disk: the unfinished files are
+    inside.
+
+    Args:
+      path: The folder that is meant; made if it is not there.
+      replaced: Patterns of files that go if there is no new one of their name.
+
+    Raises:
+      FileExistsError: There is something at the path that is no folder.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    unfinished = _made_in(path, "saved")
+    try:
+        yield unfinished / "files"
+        old = {file for pattern in replaced for file in path.glob(pattern)}
+        for file in (unfinished / "files").iterdir():
+            os.replace(file, path / file.name)
+            old.discard(path / file.name)
+        for file in old:
+            file.unlink()
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _made_in(folder: Path, name: str) -> Path:
+    """Returns a new folder for what shall have a name, and removes what others left."""
+    remove_leftovers(folder, name)
+    return Path(tempfile.mkdtemp(prefix=unfinished_prefix(name), dir=folder))
+
+
+@contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Gives a file to write, which gets the name of the path if that ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Behind the name, so that what a killed process leaves has no ending of a model's.
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    remove_leftovers(path.parent, path.name)
+    prefix = unfinished_prefix(path.name)
+    handle, name = tempfile.mkstemp(prefix=prefix, dir=path.parent)
     os.close(handle)
     unfinished = Path(name)
     try:

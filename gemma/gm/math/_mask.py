@@ -14,6 +14,7 @@ def attention_mask(
     *,
     window: int | None = None,
     last_seen: Int[Array, "B L"] | None = None,
+    first_seen: Int[Array, "B L"] | None = None,
 ) -> Bool[Array, "B L S"]:
     """Returns True where a query may look at a key: itself and what came before.
 
@@ -26,12 +27,16 @@ def attention_mask(
       window: On sliding layers, the number of keys seen, the query's own included.
       last_seen: The last place that each query looks at, if that is not its own; see
         `ends_of_runs`.
+      first_seen: The first place that each query looks at, where several documents
+        stand in a row.
     """
     query, key = query_positions[:, :, None], key_positions[:, None, :]
     last = query if last_seen is None else last_seen[:, :, None]
     seen = (key >= 0) & (key <= last)
     if window is not None:
         seen &= key > query - window
+    if first_seen is not None:
+        seen &= key >= first_seen[:, :, None]
     return seen
 
 

@@ -115,7 +115,11 @@ def _look(
         keys.k,
         keys.v,
         attention_mask(
-            new.positions, keys.positions, window=window, last_seen=new.last_seen
+            new.positions,
+            keys.positions,
+            window=window,
+            last_seen=new.last_seen,
+            first_seen=new.first_seen,
         ),
         scale=config.query_scale,
         softcap=config.attn_softcap,

@@ -30,6 +30,7 @@ class NewTokens(NamedTuple):
       valid: False for padding.
       begin: Tokens of each row in the cache before these.
       end: Tokens of each row in the cache once these are written.
+      first_seen: The first place that each token looks at, if that is not 0.
     """
 
     positions: Int[Array, "B L"]
@@ -37,6 +38,7 @@ class NewTokens(NamedTuple):
     valid: Bool[Array, "B L"]
     begin: Int[Array, "B"]
     end: Int[Array, "B"]
+    first_seen: Int[Array, "B L"] | None = None
 
 
 def init_cache(

@@ -24,6 +24,7 @@ from gemma.gm.nn._embedder import (
     unembed,
     unembed_largest,
 )
+from gemma.gm.nn._soft_tokens import soft_token, spread
 from gemma.gm.nn._variables import check_dtype, params_of
 from gemma.gm.typing import Cache, DType, Params
 from gemma.gm.vision import soft_tokens, vision_specs
@@ -220,7 +221,7 @@ class Transformer:
         """
         if images is not None:
             soft = self.see(variables, images)
-            options["soft"] = _spread(soft, tokens == _soft_token(self.config))
+            options["soft"] = spread(soft, tokens == soft_token(self.config))
         found = self.features(variables, tokens, **options)
         return Output(self.logits(variables, found.x), *found[1:])
 
@@ -230,6 +231,8 @@ class Transformer:
         tokens: Int[Array, "B L"],
         *,
         positions: Int[Array, "B L"] | None = None,
+        rope_positions: Int[Array, "B L"] | None = None,
+        first_seen: Int[Array, "B L"] | None = None,
         mask: Bool[Array, "B L"] | None = None,
         cache: Cache | None = None,
         embeddings: Float[Array, "B L D"] | None = None,
@@ -245,6 +248,8 @@ class Transformer:
           tokens: Token ids.
           positions: Place of each token in its sequence. By default tokens follow what
             the cache holds, padding not counted. With a cache they must do so.
+          rope_positions: Other places to rotate by; not with a cache.
+          first_seen: The first place each token looks at; not with a cache.
           mask: False for padding, which nothing sees. With a cache, padding comes last.
           cache: Keys and values of the tokens before; must have room for these.
           embeddings: Vectors in place of those of the tokens, which then tell the
@@ -255,16 +260,18 @@ class Transformer:
           return_hidden_states: Also return the residual stream.
           return_attention_weights: Also return where each layer looked.
         """
+        if cache is not None and not (rope_positions is None and first_seen is None):
+            raise ValueError("rope_positions and first_seen do not go with a cache.")
         params, config = params_of(variables, "apply"), self.config
         dtype = self.activation_dtype(params)
-        new = _place(tokens, positions, mask, cache)
-        ropes = _ropes(config.layers, new.positions)
+        new = _place(tokens, positions, mask, cache)._replace(first_seen=first_seen)
+        ropes = _ropes(config.layers, rope_positions, default=new.positions)
 
         if embeddings is None:
             embeddings = self.embed(variables, tokens)
         x_BLD = embeddings.astype(dtype)
         if soft is not None:
-            is_soft = tokens == _soft_token(config)
+            is_soft = tokens == soft_token(config)
             x_BLD = jnp.where(is_soft[:, :, None], soft.astype(dtype), x_BLD)
             last_seen = ends_of_runs(new.positions, is_soft & new.valid)
             new = new._replace(last_seen=last_seen)
@@ -354,36 +361,21 @@ def _place(
     )
 
 
-def _soft_token(config: TransformerConfig) -> int:
-    if config.vision is None:
-        raise ValueError("The model has no eyes: it reads text only.")
-    return config.vision.soft_token
-
-
-def _spread(
-    soft_ITD: Float[Array, "I T D"], is_soft: Bool[Array, "B L"]
-) -> Float[Array, "B L D"]:
-    """Returns the vector of each soft token where it stands, zeros elsewhere."""
-    rows = soft_ITD.reshape(-1, soft_ITD.shape[-1])
-    index = jnp.cumsum(is_soft.reshape(-1), dtype=jnp.int32).reshape(is_soft.shape) - 1
-    spread = jnp.take(rows, index, axis=0, mode="clip")
-    return jnp.where(is_soft[:, :, None], spread, 0.0)
-
-
 def _has_kernels() -> bool:
     return kernels.available() and jax.default_backend() == "cpu"
 
 
 def _ropes(
-    layers: tuple[LayerConfig, ...], positions: Int[Array, "B L"]
+    layers: tuple[LayerConfig, ...], at: Int[Array, "B L"] | None, *, default: Any
 ) -> dict[tuple, RopeTable]:
     """Returns one table for each kind of layer, not for each layer."""
+    positions = default if at is None else at
     kinds = {(layer.rope, layer.head_dim) for layer in layers}
     return {
-        (rope, head_dim): rope_table(
-            positions, head_dim=head_dim, theta=rope.theta, factor=rope.factor
+        (rope, dim): rope_table(
+            positions, head_dim=dim, theta=rope.theta, factor=rope.factor
         )
-        for rope, head_dim in kinds
+        for rope, dim in kinds
     }
 
 
@@ -391,6 +383,6 @@ def _last_valid(
     x_BLD: Float[Array, "B L D"], valid: Bool[Array, "B L"]
 ) -> Float[Array, "B D"]:
     """Returns each row's vector at its last real token."""
-    place = jnp.arange(valid.shape[1], dtype=jnp.int32)[None, :]
+    place = jnp.arange(valid.shape[1], dtype=jnp.int32)
     last = jnp.max(jnp.where(valid, place, 0), axis=1)
     return jnp.take_along_axis(x_BLD, last[:, None, None], axis=1)[:, 0]

@@ -13,15 +13,12 @@ from typing import Any
 import numpy.typing as npt
 
 from gemma.gm.ckpts import (
-    DEFAULT_TEMPLATE,
-    StoredTemplates,
     defaults_from_metadata,
     find_gguf,
     num_held,
     read_chat_templates,
     read_generation_defaults,
     read_gguf_metadata,
-    templates_from_metadata,
 )
 from gemma.gm.dialog import ChatTemplate
 from gemma.gm.text._characters import decode_bytes, require_whole_characters
@@ -105,7 +102,8 @@ class Tokenizer:
             found = cls(vocabulary)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-        found = found.with_templates(read_chat_templates(path))
+        template = read_chat_templates(path)
+        found = found.with_chat_template(template.default, template.special_tokens)
         return found.stopping_also_at(read_generation_defaults(path).stop_ids)
 
     @classmethod
@@ -120,7 +118,8 @@ class Tokenizer:
             found = cls(from_gguf_metadata(metadata))
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
-        found = found.with_templates(templates_from_metadata(metadata, where))
+        template = read_chat_templates(Path(str(where)), metadata)
+        found = found.with_chat_template(template.default)
         stated = defaults_from_metadata(metadata, where).stop_ids
         return found.stopping_also_at(stated)
 
@@ -148,22 +147,21 @@ class Tokenizer:
         other._stop_ids = (*self.stop_ids, *also)
         return other
 
-    def with_chat_template(self, template: str | None) -> "Tokenizer":
+    def with_chat_template(
+        self, template: str | None, special_tokens: Mapping[str, str] | None = None
+    ) -> "Tokenizer":
         """Returns this tokenizer with another chat template.
 
         Args:
           template: A template in Jinja; None to write conversations as the family does.
+          special_tokens: Its variables such as `bos_token`, if not those of the
+            vocabulary.
         """
-        templates = {} if template is None else {DEFAULT_TEMPLATE: template}
-        return self.with_templates(StoredTemplates(templates, {}))
-
-    def with_templates(self, stored: StoredTemplates) -> "Tokenizer":
-        """Returns this tokenizer with the default one of a checkpoint's templates."""
         other = copy.copy(self)
         names = ("bos", "eos", "unk", "pad")
         own = {f"{n}_token": self.piece(getattr(self, f"{n}_id")) for n in names}
-        other.chat_template = stored.default and ChatTemplate(
-            stored.default, {**own, **stored.special_tokens}
+        other.chat_template = template and ChatTemplate(
+            template, {**own, **(special_tokens or {})}
         )
         return other
 

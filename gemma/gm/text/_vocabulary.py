@@ -17,8 +17,10 @@ from sentencepiece import sentencepiece_model_pb2 as model_pb2
 from gemma.gm.ckpts import (
     IS_LFS_POINTER,
     Strings,
+    gguf_pieces,
     is_lfs_pointer,
     read_gguf_metadata,
+    settled_kinds,
 )
 
 # The class is made at import, where pyright cannot see it.
@@ -27,16 +29,6 @@ ModelProto = model_pb2.ModelProto  # pyright: ignore[reportAttributeAccessIssue]
 # How sentencepiece and tokenizer.json write a space inside a piece.
 SPACE = "▁"
 
-# Files flag their control tokens unevenly: the tokenizer.json of Gemma 1 lists four
-# of them and GGUF files take <start_of_image> for text. The names are the same in all.
-_CONTROL_NAME = re.compile(
-    r"<(?:pad|eos|bos|unk|mask|2mass|unused\d+)>"
-    r"|<(?:start|end)_of_(?:turn|image|audio)>"
-    r"|<(?:image|audio)_soft_token>"
-    r"|\[multimodal\]|\[@BOS@\]"
-    r"|<\|[^\s<>|]+\|>"  # <|fim_prefix|>
-    r"|<\|[^\s<>|]+>|<[^\s<>|]+\|>"  # <|turn> and <turn|>
-)
 _BYTE_NAME = re.compile(r"<0x[0-9A-F]{2}>")
 
 
@@ -231,11 +223,7 @@ def from_gguf_metadata(metadata: Mapping[str, object]) -> Vocabulary:
     }
     _require_gguf_tokenizer(ggml)
     kinds, pieces = np.asarray(ggml["token_type"]), ggml["tokens"]
-    # These files hold the runs of spaces as they look in text.
-    runs = {int(i): pieces[i] for i in np.flatnonzero(kinds == PieceKind.USER_DEFINED)}
-    pieces = pieces.replaced(
-        {i: run.replace(" ", SPACE) for i, run in runs.items() if " " in run}
-    )
+    pieces = gguf_pieces(pieces, kinds)
     # Gemma 4 states merges.
     has_merges = "merges" in ggml
     scores = _merge_scores(pieces, ggml["merges"]) if has_merges else ggml["scores"]
@@ -286,17 +274,10 @@ def _vocabulary(
     unknown = set(np.unique(kinds).tolist()).difference(PieceKind)
     if unknown:
         raise ValueError(f"The vocabulary has pieces of unknown kinds {unknown}.")
-    settled = np.array(kinds, np.uint8)
-    # Of 262,144 pieces, a few thousand begin like this.
-    for token_id in np.flatnonzero(np.isin(pieces.first_bytes(), [*b"<["])).tolist():
-        if _CONTROL_NAME.fullmatch(pieces[token_id]):
-            settled[token_id] = PieceKind.CONTROL
-    if 0 <= unk_id < len(settled):
-        settled[unk_id] = PieceKind.UNKNOWN
     return Vocabulary(
         pieces=pieces,
         scores=np.asarray(scores, np.float32),
-        kinds=settled,
+        kinds=settled_kinds(pieces, kinds, unk_id),
         bos_id=bos_id,
         eos_id=eos_id,
         pad_id=pad_id,
