@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gemma.gm import ckpts, hub, text
+from gemma.gm import ckpts, text
 from gemma.hf._config import PretrainedConfig
+from gemma.hf._hub_options import HubOptions
 
 GENERATION_CONFIG = "generation_config.json"
 # What is always so, and may be said.
@@ -88,8 +89,9 @@ class GenerationConfig:
           ValueError: It holds no JSON object, or asks for what there is not, such as
             beams.
         """
-        folder = hub.resolve(pretrained_model_name)
-        path = folder / GENERATION_CONFIG
+        files, changes = HubOptions.take(changes)
+        folder = files.resolve(pretrained_model_name)
+        path = folder / (changes.pop("config_file_name", None) or GENERATION_CONFIG)
         try:
             stated = json.loads(path.read_text(encoding="utf-8"))
             known = {n: stated[n] for n in vars(cls()) if n in stated}

@@ -1,6 +1,7 @@
 """From the name of a model to files on this machine."""
 
 from gemma.gm.hub._cache import cache_dir
+from gemma.gm.hub._download import Download
 from gemma.gm.hub._embedded import embedded_checkpoint
 from gemma.gm.hub._errors import CheckpointNotFoundError
 from gemma.gm.hub._published import published_names
@@ -8,6 +9,7 @@ from gemma.gm.hub._resolve import resolve
 
 __all__ = [
     "CheckpointNotFoundError",
+    "Download",
     "cache_dir",
     "embedded_checkpoint",
     "published_names",
