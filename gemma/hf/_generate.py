@@ -1,5 +1,6 @@
 """`generate`: arrays of ids in, arrays of ids out, over `gm.text.Sampler`."""
 
+import inspect
 from collections import UserDict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -163,6 +164,10 @@ class GenerationMixin(PreTrainedModel):
                 cache_length=cache_length,
             )
         return known[key]
+
+
+# What `generate` takes beside fields of `GenerationConfig`.
+ARGUMENTS = tuple(inspect.signature(GenerationMixin.generate).parameters)[1:-1]
 
 
 def _vocabulary(tokenizer: GemmaTokenizer | text.Tokenizer | None) -> text.Vocabulary:

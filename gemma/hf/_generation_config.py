@@ -28,6 +28,8 @@ _ALWAYS = {
     "assistant_model": (None,),
     "synced_gpus": (False, None),
 }
+# What may be said of draws where nothing is drawn.
+_NEUTRAL = {"temperature": 1.0}
 _DRAWING = ("temperature", "top_k", "top_p", "min_p")
 
 
@@ -57,8 +59,8 @@ class GenerationConfig:
 
     max_length: int | None = None
     max_new_tokens: int | None = None
-    do_sample: bool = False
-    temperature: float | None = 1.0
+    do_sample: bool | None = None
+    temperature: float | None = None
     top_k: int | None = 50
     top_p: float | None = 1.0
     min_p: float | None = None
@@ -140,7 +142,10 @@ class GenerationConfig:
         if not new.do_sample:
             default = GenerationConfig()
             for name in fields.keys() & set(_DRAWING):
-                if fields[name] not in (None, getattr(default, name)):
+                if fields[name] not in (
+                    None,
+                    _NEUTRAL.get(name, getattr(default, name)),
+                ):
                     raise ValueError(
                         f"{name}={fields[name]!r} changes nothing unless tokens are "
                         "drawn: pass do_sample=True."
