@@ -36,11 +36,18 @@ from gemma.hf._config import (
 from gemma.hf._dynamic_cache import DynamicCache
 from gemma.hf._flax import FlaxGemmaForCausalLM, FlaxGemmaModel
 from gemma.hf._generation_config import GenerationConfig
+from gemma.hf._logits_processors import LogitsProcessor, LogitsProcessorList
 from gemma.hf._model import PreTrainedModel
 from gemma.hf._pipeline import TextGenerationPipeline, pipeline
 from gemma.hf._quantization import BitsAndBytesConfig
 from gemma.hf._seeds import set_seed
 from gemma.hf._seeing_models import Gemma3ForConditionalGeneration, Gemma3Model
+from gemma.hf._stopping_criteria import (
+    MaxLengthCriteria,
+    MaxTimeCriteria,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 from gemma.hf._streamers import TextIteratorStreamer, TextStreamer
 from gemma.hf._tokenizer import AutoTokenizer, GemmaTokenizer, GemmaTokenizerFast
 
@@ -77,8 +84,14 @@ __all__ = [
     "GemmaTokenizer",
     "GemmaTokenizerFast",
     "GenerationConfig",
+    "LogitsProcessor",
+    "LogitsProcessorList",
+    "MaxLengthCriteria",
+    "MaxTimeCriteria",
     "PreTrainedModel",
     "PretrainedConfig",
+    "StoppingCriteria",
+    "StoppingCriteriaList",
     "TextGenerationPipeline",
     "TextIteratorStreamer",
     "TextStreamer",

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any, ClassVar
 
-from gemma.gm import hub
 from gemma.hf._base_models import Gemma2Model, Gemma3TextModel, GemmaModel
 from gemma.hf._causal_lm import (
     Gemma2ForCausalLM,
@@ -17,8 +16,8 @@ from gemma.hf._classifiers import (
     GemmaForSequenceClassification,
     GemmaForTokenClassification,
 )
-from gemma.hf._config import PretrainedConfig, config_class, read_config
-from gemma.hf._loading import at_revision
+from gemma.hf._config import PretrainedConfig, as_config, config_class, read_config
+from gemma.hf._hub_options import HubOptions
 from gemma.hf._model import PreTrainedModel
 from gemma.hf._seeing_models import Gemma3ForConditionalGeneration, Gemma3Model
 
@@ -38,11 +37,13 @@ class AutoClass:
     ) -> Any:
         """Returns the model of a checkpoint; see `PreTrainedModel.from_pretrained`."""
         name = pretrained_model_name_or_path
-        if (config := options.get("config")) is not None:
-            kind = type(config)
-        else:
-            path = hub.resolve(at_revision(name, options.get("revision")))
+        config = options.get("config")
+        if config is None:
+            path = HubOptions.take(options)[0].resolve(name)
             kind = config_class(read_config(path), name)
+        else:
+            options["config"] = config = as_config(config)
+            kind = type(config)
         return cls._class_for(kind).from_pretrained(name, **options)
 
     @classmethod

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 from gemma.gm import ckpts, hub
 from gemma.gm.nn import TransformerConfig
+from gemma.hf._hub_options import HubOptions
 
 _FILE = "config.json"
 # What every config has, and what it is by default.
@@ -124,12 +125,14 @@ class PretrainedConfig:
 
         Args:
           pretrained_model_name_or_path: See `gm.hub.resolve`.
-          **changes: Fields instead of those of the checkpoint.
+          **changes: Fields instead of those of the checkpoint; and which files, see
+            `AutoModel.from_pretrained`.
 
         Raises:
           ValueError: It is of another kind of model.
         """
-        stated = read_config(pretrained_model_name_or_path)
+        files, changes = HubOptions.take(changes)
+        stated = read_config(files.resolve(pretrained_model_name_or_path))
         return cls.from_dict(cls.own(stated, pretrained_model_name_or_path), **changes)
 
     @classmethod
@@ -162,6 +165,19 @@ class PretrainedConfig:
     def save_pretrained(self, save_directory: str | Path) -> None:
         """Writes a config.json into a folder."""
         ckpts.write_json(Path(save_directory) / _FILE, self.to_dict())
+
+    def get_text_config(self, **options: Any) -> "PretrainedConfig":
+        """Returns the config of the text model: this one, or the part of it that is.
+
+        Args:
+          **options: `decoder` and `encoder` of transformers; Gemma is a decoder.
+
+        Raises:
+          TypeError: There is no such option.
+        """
+        if unknown := options.keys() - {"decoder", "encoder"}:
+            raise TypeError(f"get_text_config has no {sorted(unknown)[0]!r}.")
+        return getattr(self, "text_config", self)
 
     @property
     def num_labels(self) -> int:
@@ -298,9 +314,19 @@ class AutoConfig:
         cls, pretrained_model_name_or_path: str | Path, **changes: Any
     ) -> PretrainedConfig:
         """Returns the config of a checkpoint; see `PretrainedConfig.from_pretrained`."""
-        stated = read_config(pretrained_model_name_or_path)
+        files, changes = HubOptions.take(changes)
+        stated = read_config(files.resolve(pretrained_model_name_or_path))
         kind = config_class(stated, pretrained_model_name_or_path)
         return kind.from_dict(stated, **changes)
+
+
+def as_config(config: PretrainedConfig | str | Path) -> PretrainedConfig:
+    """Returns a config, which may be named instead."""
+    return (
+        config
+        if isinstance(config, PretrainedConfig)
+        else AutoConfig.from_pretrained(config)
+    )
 
 
 def config_class(stated: Mapping[str, Any], where: object) -> type[PretrainedConfig]:

@@ -1,5 +1,10 @@
 """Keys and values of the tokens before, as a growing cache."""
 
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
 from gemma.gm import nn
 from gemma.gm.typing import Cache, Params
 
@@ -58,3 +63,15 @@ class DynamicCache:
         """Takes the arrays that a forward pass returned for so many columns."""
         self.arrays = arrays
         self._num_columns += num_columns
+
+    def select(self, rows: Any) -> None:
+        """Keeps these rows, in this order; a row may be kept several times.
+
+        Args:
+          rows: Numbers of rows.
+        """
+        if self.arrays is not None:
+            kept = jnp.asarray(rows)
+            self.arrays = jax.tree.map(lambda array: array[kept], self.arrays)
+
+    reorder_cache = batch_select_indices = select

@@ -6,28 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gemma.gm import ckpts, hub, text
+from gemma.gm import ckpts, text
+from gemma.gm._numbers import check_optional_count
 from gemma.hf._arrays import plain, whole_numbers
 from gemma.hf._config import PretrainedConfig
+from gemma.hf._fixed_options import take_fixed
+from gemma.hf._generation_fixed import FIXED
+from gemma.hf._hub_options import HubOptions
 
 GENERATION_CONFIG = "generation_config.json"
-# What is always so, and may be said.
-_ALWAYS = {
-    "use_cache": (True, None),
-    "num_beams": (1, None),
-    "num_beam_groups": (1, None),
-    "output_scores": (False, None),
-    "output_logits": (False, None),
-    "output_attentions": (False, None),
-    "output_hidden_states": (False, None),
-    "typical_p": (1.0, None),
-    "no_repeat_ngram_size": (0, None),
-    "min_length": (0, None),
-    "min_new_tokens": (0, None),
-    "early_stopping": (False, None),
-    "assistant_model": (None,),
-    "synced_gpus": (False, None),
-}
+# What may be said of draws where nothing is drawn.
+_NEUTRAL = {"temperature": 1.0}
 _DRAWING = ("temperature", "top_k", "top_p", "min_p")
 
 
@@ -51,14 +40,32 @@ class GenerationConfig:
       pad_token_id: What fills answers up.
       stop_strings: Strings that end an answer; `generate` needs the tokenizer then.
       suppress_tokens: Tokens that never come.
-      bad_words_ids: The same, as lists of one token each.
+      bad_words_ids: Lists of tokens that never come one after another.
+      sequence_bias: Such lists as tuples, with what is added to the score of the last.
+      begin_suppress_tokens: Tokens that no answer begins with.
+      forced_eos_token_id: What the last token is of an answer that has all its room.
+      min_length: The fewest tokens of prompt and answer together.
+      min_new_tokens: The fewest tokens of an answer.
+      no_repeat_ngram_size: So many tokens in a row never come a second time.
+      renormalize_logits: Whether scores become log-probabilities.
+      max_time: Seconds after which answers end.
+      num_beams: How many answers a search keeps; then the next two count.
+      length_penalty: See `BeamSettings`.
+      early_stopping: See `BeamSettings`.
+      use_cache: False to read the whole text again for each token.
+      prompt_lookup_num_tokens: So many tokens are read at once that stood in the prompt
+        after the same ones; what comes is the same.
+      max_matching_ngram_size: The most tokens that must be the same, 2 by default.
+      num_assistant_tokens: How many an `assistant_model` writes at once, 20 by default.
+      output_scores: Whether scores are returned; needs the next but one.
+      output_logits: Whether logits are; the same.
       return_dict_in_generate: Whether a `GenerateOutput` is returned.
     """
 
     max_length: int | None = None
     max_new_tokens: int | None = None
-    do_sample: bool = False
-    temperature: float | None = 1.0
+    do_sample: bool | None = None
+    temperature: float | None = None
     top_k: int | None = 50
     top_p: float | None = 1.0
     min_p: float | None = None
@@ -70,7 +77,24 @@ class GenerationConfig:
     stop_strings: str | Sequence[str] | None = None
     suppress_tokens: Sequence[int] | None = None
     bad_words_ids: Sequence[Sequence[int]] | None = None
-    return_dict_in_generate: bool = False
+    sequence_bias: Any = None
+    begin_suppress_tokens: Sequence[int] | None = None
+    forced_eos_token_id: int | Sequence[int] | None = None
+    min_length: int | None = None
+    min_new_tokens: int | None = None
+    no_repeat_ngram_size: int | None = None
+    renormalize_logits: bool | None = None
+    max_time: float | None = None
+    num_beams: int | None = None
+    length_penalty: float | None = None
+    early_stopping: bool | str | None = None
+    use_cache: bool | None = None
+    prompt_lookup_num_tokens: int | None = None
+    max_matching_ngram_size: int | None = None
+    num_assistant_tokens: int | None = None
+    output_scores: bool | None = None
+    output_logits: bool | None = None
+    return_dict_in_generate: bool | None = None
 
     @classmethod
     def from_pretrained(
@@ -89,17 +113,18 @@ class GenerationConfig:
           ValueError: It holds no JSON object, or asks for what there is not, such as
             beams.
         """
-        folder = hub.resolve(pretrained_model_name)
-        path = folder / GENERATION_CONFIG
+        files, changes = HubOptions.take(changes)
+        folder = files.resolve(pretrained_model_name)
+        path = folder / (changes.pop("config_file_name", None) or GENERATION_CONFIG)
         try:
             stated = json.loads(path.read_text(encoding="utf-8"))
             known = {n: stated[n] for n in vars(cls()) if n in stated}
-            others = {n: stated[n] for n in _ALWAYS if n in stated}
+            others = {n: stated[n] for n in FIXED if n in stated}
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path} holds no JSON object: {error}") from None
         try:
             found = cls(**known).changed(others)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from None
         return found.changed(changes)
 
@@ -142,24 +167,21 @@ class GenerationConfig:
         """Returns a config with other values in some fields.
 
         Raises:
-          TypeError: There is no such field.
-          ValueError: A field of transformers can have one value only; or temperature
-            and the like are set, and nothing is drawn.
+          TypeError: There is no such field, or it is one of transformers that can have
+            one value only.
+          ValueError: Temperature and the like are set, and nothing is drawn.
         """
-        fields = {n: v for n, v in changes.items() if n not in _ALWAYS}
-        for name in changes.keys() & _ALWAYS.keys():
-            if changes[name] not in _ALWAYS[name]:
-                raise ValueError(
-                    f"{name}={changes[name]!r} is not possible; it may be "
-                    f"{_ALWAYS[name][0]!r}. gm.text.Sampler has more ways to draw."
-                )
+        fields = take_fixed(changes, FIXED)
         if unknown := fields.keys() - vars(self).keys():
             raise TypeError(f"generate has no {', '.join(map(repr, sorted(unknown)))}.")
         new = dataclasses.replace(self, **fields)
         if not new.do_sample:
             default = GenerationConfig()
             for name in fields.keys() & set(_DRAWING):
-                if fields[name] not in (None, getattr(default, name)):
+                if fields[name] not in (
+                    None,
+                    _NEUTRAL.get(name, getattr(default, name)),
+                ):
                     raise ValueError(
                         f"{name}={fields[name]!r} changes nothing unless tokens are "
                         "drawn: pass do_sample=True."
@@ -192,6 +214,12 @@ class GenerationConfig:
         return whole_numbers(self.eos_token_id, "eos_token_id")
 
     @property
+    def stop_words(self) -> tuple[str, ...]:
+        """The strings that end an answer."""
+        stop = self.stop_strings or ()
+        return (stop,) if isinstance(stop, str) else tuple(stop)
+
+    @property
     def padding_id(self) -> int | None:
         """The token that is padding of a prompt without a mask, if one is for sure."""
         pad = self.fill_id
@@ -204,15 +232,35 @@ class GenerationConfig:
 
     @property
     def forbidden_ids(self) -> list[int]:
-        """The tokens that never come."""
+        """The tokens that never come, as far as single tokens say so."""
         stated = () if self.bad_words_ids is None else self.bad_words_ids
         words = [whole_numbers(word, "bad_words_ids") for word in stated]
-        if long := [word for word in words if len(word) != 1]:
-            raise ValueError(
-                f"bad_words_ids has {long[0]}; words of one token can be forbidden."
-            )
         suppressed = whole_numbers(self.suppress_tokens, "suppress_tokens")
-        return [*suppressed, *(word[0] for word in words)]
+        return [*suppressed, *(word[0] for word in words if len(word) == 1)]
+
+    @property
+    def searches(self) -> bool:
+        """Whether answers are searched for with beams."""
+        return self.num_beams not in (None, 1)
+
+    @property
+    def needs_host(self) -> bool:
+        """Whether each token is chosen on the host."""
+        words = self.bad_words_ids or ()
+        return (
+            self.searches
+            or self.use_cache is False
+            or any(len(word) != 1 for word in words)
+            or bool(self.min_length or self.min_new_tokens or self.no_repeat_ngram_size)
+            or bool(self.begin_suppress_tokens or self.renormalize_logits)
+            or self.sequence_bias is not None
+            or self.forced_eos_token_id is not None
+            or self.prompt_lookup_num_tokens is not None
+            or bool(
+                self.return_dict_in_generate
+                and (self.output_scores or self.output_logits)
+            )
+        )
 
     def room_after(self, prompt_length: int) -> int:
         """Returns how many tokens an answer may have.
@@ -223,6 +271,8 @@ class GenerationConfig:
         Raises:
           ValueError: None may come.
         """
+        check_optional_count("max_new_tokens", self.max_new_tokens, at_least=1)
+        check_optional_count("max_length", self.max_length, at_least=1)
         if self.max_new_tokens is not None:
             room, name = self.max_new_tokens, "max_new_tokens"
         elif self.max_length is None:

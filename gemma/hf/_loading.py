@@ -5,38 +5,68 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gemma.gm import ckpts, hub
+from gemma.gm import ckpts
 from gemma.gm.typing import DType
 from gemma.hf._arrays import device_of, dtype_of
 from gemma.hf._config import PretrainedConfig, read_config
+from gemma.hf._fixed_options import FixedOption, take_fixed
+from gemma.hf._hub_options import HubOptions
 from gemma.hf._quantization import weights_of
 
-# What cannot be honoured: why, or what to do.
-_REFUSED = {
-    "trust_remote_code": "code of a checkpoint is never run",
-    "output_loading_info": "a checkpoint that does not fit raises an error",
-    "state_dict": "set model.params",
-    "from_tf": "convert the checkpoint with transformers",
-    "ignore_mismatched_sizes": "sizes must be those of the config",
-    "max_memory": "a model is on one device, or sharded with jax.device_put",
-    "offload_folder": "a model is on one device, or sharded with jax.device_put",
-    "tp_plan": "shard model.params with jax.device_put",
-    "cache_dir": "set HF_HOME",
-    "force_download": "remove the model from the cache of huggingface_hub",
-    "local_files_only": "set HF_HUB_OFFLINE=1",
-    "token": "log in with huggingface_hub, or set HF_TOKEN",
-}
+_ONE_DEVICE = "a model is on one device, or sharded with jax.device_put"
+_OWN_KERNELS = "the implementation is chosen by the device"
 # What is always so, and may be said.
-_ALWAYS = {
-    "low_cpu_mem_usage": (True,),
-    "use_safetensors": (True, None),
-    "trust_remote_code": (False, None),
-    "from_flax": (False, True),
-    "from_pt": (False, True),
-    "output_loading_info": (False,),
-    "ignore_mismatched_sizes": (False,),
-    "attn_implementation": (None, "eager", "sdpa"),
+FIXED = {
+    "low_cpu_mem_usage": FixedOption((True, False, None), "weights are read once"),
+    "use_safetensors": FixedOption(
+        (True, None), "pickled weights are never read; convert them with transformers"
+    ),
+    "weights_only": FixedOption((True,), "pickled weights are never read"),
+    "from_flax": FixedOption((False, True), "the format is found by the files"),
+    "from_pt": FixedOption((False, True), "the format is found by the files"),
+    "from_tf": FixedOption((False,), "convert the checkpoint with transformers"),
+    "output_loading_info": FixedOption(
+        (False,), "a checkpoint that does not fit raises an error"
+    ),
+    "ignore_mismatched_sizes": FixedOption(
+        (False,), "sizes must be those of the config"
+    ),
+    "attn_implementation": FixedOption(
+        (None, "eager", "sdpa"),
+        "there is one implementation, which 'eager' and 'sdpa' name",
+    ),
+    "experts_implementation": FixedOption((None,), _OWN_KERNELS),
+    "use_kernels": FixedOption((False,), _OWN_KERNELS),
+    "allow_all_kernels": FixedOption((False,), _OWN_KERNELS),
+    "kernel_config": FixedOption((None,), _OWN_KERNELS),
+    "state_dict": FixedOption((None,), "set model.params"),
+    "variant": FixedOption((None,), "pass the path of a folder with those files"),
+    "key_mapping": FixedOption((None,), "rename the tensors of the files"),
+    "fusion_config": FixedOption((None,), _OWN_KERNELS),
+    "disable_mmap": FixedOption((None, False), "files are mapped while they are read"),
+    "tqdm_class": FixedOption((None,), "progress is huggingface_hub's"),
+    "adapter_kwargs": FixedOption((None, {}), "merge adapters with peft first"),
+    "adapter_name": FixedOption((None, "default"), "merge adapters with peft first"),
+    "generation_config": FixedOption((None,), "set model.generation_config"),
+    "max_memory": FixedOption((None,), _ONE_DEVICE),
+    "offload_folder": FixedOption((None,), _ONE_DEVICE),
+    "offload_buffers": FixedOption((False,), _ONE_DEVICE),
+    "offload_state_dict": FixedOption((None, False), _ONE_DEVICE),
+    "distributed_config": FixedOption((None,), _ONE_DEVICE),
+    "device_mesh": FixedOption((None,), _ONE_DEVICE),
+    "tp_plan": FixedOption((None,), _ONE_DEVICE),
+    "tp_size": FixedOption((None,), _ONE_DEVICE),
 }
+HONOURED = (
+    "config",
+    "device",
+    "device_map",
+    "dtype",
+    "load_in_4bit",
+    "load_in_8bit",
+    "quantization_config",
+    "torch_dtype",
+)
 
 
 class Options(NamedTuple):
@@ -46,13 +76,13 @@ class Options(NamedTuple):
       weights: Dtype or kind of the weights; see `gm.ckpts.Checkpoint.read_params`.
       activation_dtype: Dtype of what is computed, if said.
       device: Where to put the params, if said.
-      revision: A branch or commit on Hugging Face.
+      hub: Which files.
     """
 
     weights: DType | None
     activation_dtype: DType | None
     device: Any
-    revision: str | None
+    hub: HubOptions
 
     @classmethod
     def take(cls, options: dict[str, Any]) -> tuple["Options", dict[str, Any]]:
@@ -62,11 +92,9 @@ class Options(NamedTuple):
           TypeError: An option of transformers that has no equal here.
           ValueError: A value is out of range.
         """
-        rest = {n: v for n, v in options.items() if not _is_always(n, v)}
-        for name in rest.keys() & _REFUSED.keys():
-            raise TypeError(f"{name} cannot be honoured: {_REFUSED[name]}.")
-        dtype = dtype_of(rest.pop("dtype", rest.pop("torch_dtype", None)))
-        rest.pop("torch_dtype", None)
+        files, rest = HubOptions.take(take_fixed(options, FIXED))
+        old, new = rest.pop("torch_dtype", None), rest.pop("dtype", None)
+        dtype = dtype_of(old if new is None else new)
         packed, computed = weights_of(
             rest.pop("quantization_config", None),
             load_in_8bit=rest.pop("load_in_8bit", False),
@@ -88,23 +116,8 @@ class Options(NamedTuple):
             packed or dtype,
             computed,
             device_of(device if device is not None else placed),
-            rest.pop("revision", None),
+            files,
         ), rest
-
-
-def _is_always(name: str, value: Any) -> bool:
-    if name not in _ALWAYS:
-        return False
-    if value in _ALWAYS[name]:
-        return True
-    if name == "attn_implementation":
-        raise ValueError(
-            f"attn_implementation is {value!r}; there is one implementation, which "
-            "'eager' and 'sdpa' name."
-        )
-    if name not in _REFUSED:
-        raise ValueError(f"{name}={value!r} is not possible: {name} is always so.")
-    return False
 
 
 class Opened(NamedTuple):
@@ -133,7 +146,7 @@ def open_pretrained(
       fields: Fields of the config, instead of those.
       text_only: Leave the eyes of a model out.
     """
-    path = hub.resolve(at_revision(name, options.revision))
+    path = options.hub.resolve(name)
     if config is None:
         stated = read_config(path)
         config = kind.from_dict(kind.own(stated, path), **fields)
@@ -146,10 +159,3 @@ def open_pretrained(
     if text_only:
         transformer = dataclasses.replace(transformer, vision=None)
     return Opened(config, dataclasses.replace(checkpoint, config=transformer))
-
-
-def at_revision(name: str | Path | None, revision: str | None) -> str | Path | None:
-    """Returns the name of a model at a revision; a folder has one only."""
-    if name is None or revision is None or Path(name).expanduser().exists():
-        return name
-    return f"{name}@{revision}"

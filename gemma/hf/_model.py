@@ -17,7 +17,7 @@ from gemma.gm import ckpts, nn
 from gemma.gm.typing import Cache, Params
 from gemma.gm.weights import QuantizedArray, init_params, num_params
 from gemma.hf._arrays import device_of, is_torch, to_ids, to_torch
-from gemma.hf._config import PretrainedConfig
+from gemma.hf._config import PretrainedConfig, as_config
 from gemma.hf._dynamic_cache import DynamicCache
 from gemma.hf._loading import Options, open_pretrained
 from gemma.hf._outputs import ModelOutput
@@ -31,6 +31,7 @@ from gemma.hf._passes import (
     run_on,
 )
 from gemma.hf._ranges import require_rows
+from gemma.hf._saving_options import SavingOptions
 
 # What may be left of a model that was written to a folder before.
 _WEIGHTS = ("*.safetensors", "model.safetensors.index.json")
@@ -79,7 +80,7 @@ class PreTrainedModel:
         cls,
         pretrained_model_name_or_path: str | Path | None,
         *,
-        config: PretrainedConfig | None = None,
+        config: PretrainedConfig | str | Path | None = None,
         _do_init: bool = True,
         **options: Any,
     ) -> Any:
@@ -91,8 +92,9 @@ class PreTrainedModel:
           _do_init: Whether the model holds its params; if not, they are returned beside
             it.
           **options: `dtype`, `torch_dtype`, `quantization_config`, `load_in_8bit`,
-            `load_in_4bit`, `device`, `device_map`, `revision`, `attn_implementation`;
-            and fields of the config.
+            `load_in_4bit`, `device`, `device_map`; `revision`, `gguf_file`, `token`,
+            `cache_dir`, `local_files_only`, `force_download`; and fields of the
+            config.
 
         Raises:
           CheckpointError: There is no whole checkpoint, or it is of another kind.
@@ -104,7 +106,7 @@ class PreTrainedModel:
             pretrained_model_name_or_path,
             cls.config_class,
             asked,
-            config,
+            None if config is None else as_config(config),
             fields,
             text_only=not cls._sees,
         )
@@ -132,17 +134,14 @@ class PreTrainedModel:
         Args:
           save_directory: The folder; made if it is not there.
           **options: `params`, if the model does not hold them; `max_shard_size` in
-            bytes.
+            bytes, or such as "2GB".
 
         Raises:
           TypeError: An option of transformers that has no equal here.
         """
-        params = options.pop("params", None)
-        size = options.pop("max_shard_size", ckpts.MAX_SHARD_BYTES)
-        if options:
-            raise TypeError(f"save_pretrained has no {', '.join(map(repr, options))}.")
+        asked = SavingOptions.take(options)
         with ckpts.updated_folder(Path(save_directory), replaced=_WEIGHTS) as made:
-            self._write(made, self._params_or(params), size)
+            self._write(made, self._params_or(asked.params), asked.max_shard_bytes)
 
     @functools.cached_property
     def _random_params(self) -> Params:

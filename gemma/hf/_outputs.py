@@ -159,6 +159,14 @@ class GenerateOutput(ModelOutput):
 
     Attributes:
       sequences: Prompts and answers, filled up with padding.
+      sequences_scores: Of a beam search with `output_scores`, the score of each row.
+      scores: With `output_scores`, what the tokens of each step were chosen by, [B, V].
+      logits: With `output_logits`, the logits of each step, [B, V].
+      past_key_values: The cache that was passed in, or was needed for these.
     """
 
     sequences: Any = None
+    sequences_scores: Any = None
+    scores: tuple[Any, ...] | None = None
+    logits: tuple[Any, ...] | None = None
+    past_key_values: Any = None

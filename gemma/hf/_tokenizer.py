@@ -7,27 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from gemma.gm import ckpts, hub
+from gemma.gm import ckpts
 from gemma.gm.text import Tokenizer
 from gemma.hf._batch_encoding import BatchEncoding, as_arrays
 from gemma.hf._chat_template import ChatTokenizer, read_templates
 from gemma.hf._padding import Padding, Side, are_rows, as_rows
+from gemma.hf._saving_options import refuse_saving_options
 from gemma.hf._tokenizer_files import (
     read_config,
     saved_files,
     special_ids,
     write_files,
 )
+from gemma.hf._tokenizer_options import SETTINGS, TokenizerOptions
 from gemma.hf._truncation import Truncation
 
-# What tokenizer_config.json may say that changes ids.
-_SETTINGS = (
-    "add_bos_token",
-    "add_eos_token",
-    "padding_side",
-    "truncation_side",
-    "model_max_length",
-)
 # What transformers says where nobody knows a length.
 _ANY_LENGTH = int(1e30)
 
@@ -86,27 +80,28 @@ class GemmaTokenizer(ChatTokenizer):
     @classmethod
     def from_pretrained(
         cls,
-        pretrained_model_name_or_path: str | Path,
-        *,
-        revision: str | None = None,
-        **settings: Any,
+        pretrained_model_name_or_path: str | Path | None,
+        **options: Any,
     ) -> "GemmaTokenizer":
         """Returns the tokenizer of a checkpoint.
 
         Args:
           pretrained_model_name_or_path: See `gm.hub.resolve`.
-          revision: A branch or commit on Hugging Face.
-          **settings: Arguments of the class, instead of what the checkpoint says;
-            `use_fast` and `legacy` of transformers, which change nothing here.
+          **options: Arguments of the class and tokens for roles such as `pad_token`,
+            instead of what the checkpoint says; `revision`, `gguf_file`, `token`,
+            `cache_dir`, `local_files_only` and `force_download`.
+
+        Raises:
+          TypeError: An option of transformers that has no equal here.
         """
-        name = str(pretrained_model_name_or_path)
-        path = hub.resolve(name if revision is None else f"{name}@{revision}")
-        for name in ("use_fast", "legacy"):
-            settings.pop(name, None)
+        asked = TokenizerOptions.take(options)
+        path = asked.resolve(pretrained_model_name_or_path)
         stated = read_config(path)
-        known = {n: stated[n] for n in _SETTINGS if stated.get(n) is not None}
-        tokenizer = cls(tokenizer_file=path, **{**known, **settings})
+        known = {n: stated[n] for n in SETTINGS if stated.get(n) is not None}
+        tokenizer = cls(tokenizer_file=path, **{**known, **asked.settings})
         tokenizer.set_special_tokens(stated)
+        for name, token in asked.special_tokens.items():
+            setattr(tokenizer, name, token)
         return tokenizer
 
     def __repr__(self) -> str:
@@ -290,13 +285,23 @@ class GemmaTokenizer(ChatTokenizer):
             unfinished.write_bytes(self.tokenizer.model_bytes())
         return (str(path),)
 
-    def save_pretrained(self, save_directory: str | Path) -> tuple[str, ...]:
+    def save_pretrained(
+        self, save_directory: str | Path, **options: Any
+    ) -> tuple[str, ...]:
         """Writes what `from_pretrained` reads, and transformers too; returns the paths.
 
-        The files of the vocabulary and the chat template are those that were read; of a
-        GGUF file they are made.
+        The files of the vocabulary are those that were read; of a GGUF file they are
+        made.
+
+        Args:
+          save_directory: The folder; made if it is not there.
+          **options: Those of transformers, at their defaults.
+
+        Raises:
+          TypeError: One of those cannot be honoured.
         """
-        settings = {name: getattr(self, name) for name in _SETTINGS}
+        refuse_saving_options(options)
+        settings = {name: getattr(self, name) for name in SETTINGS}
         files = saved_files(
             self,
             self._source,

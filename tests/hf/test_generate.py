@@ -128,11 +128,27 @@ def test_streamer_yields_the_answer(lm, ids, tokenizer):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"num_beams": 4}, ValueError, "num_beams=4 is not possible; it may be 1"),
+        (
+            {"typical_p": 0.9},
+            TypeError,
+            "typical_p=0.9 cannot be honoured: temperature",
+        ),
+        ({"num_beams": 2, "do_sample": True}, ValueError, "num_beams with do_sample"),
+        ({"num_beams": 2, "num_return_sequences": 3}, ValueError, "at most as many"),
+        ({"max_new_tokens": 2.5}, TypeError, "max_new_tokens is 2.5"),
+        ({"min_new_tokens": -1}, ValueError, "min_new_tokens is -1"),
+        ({"max_time": float("nan")}, ValueError, "max_time is nan"),
+        ({"past_key_values": {}}, TypeError, "generate takes a DynamicCache"),
+        ({"no_repeat_ngram_size": 1.5}, TypeError, "no_repeat_ngram_size is 1.5"),
+        ({"bad_words_ids": [[]]}, ValueError, "needs sequences of one token id"),
+        (
+            {"use_cache": False, "past_key_values": hf.DynamicCache()},
+            ValueError,
+            "past_key_values needs use_cache=True",
+        ),
         ({"temprature": 1}, TypeError, "generate has no 'temprature'"),
         ({"temperature": 0.5}, ValueError, "changes nothing unless.*do_sample=True"),
         ({"max_length": 2}, ValueError, "there is no room for an answer"),
-        ({"bad_words_ids": [[3, 4]]}, ValueError, r"has \[3, 4\]; words of one token"),
         ({"attention_mask": np.ones((1, 2))}, ValueError, "attention_mask has shape"),
     ],
 )
@@ -159,9 +175,9 @@ def test_config_of_a_checkpoint(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_config_that_asks_for_beams_is_refused_by_its_path(tmp_path):
-    (tmp_path / "generation_config.json").write_text(json.dumps({"num_beams": 4}))
-    with pytest.raises(ValueError, match=r"generation_config\.json: num_beams=4"):
+def test_a_config_that_asks_for_what_there_is_not_is_refused_by_its_path(tmp_path):
+    (tmp_path / "generation_config.json").write_text(json.dumps({"typical_p": 0.5}))
+    with pytest.raises(ValueError, match=r"generation_config\.json: typical_p=0\.5"):
         hf.GenerationConfig.from_pretrained(tmp_path)
 
 

@@ -233,8 +233,8 @@ def test_packed_rows_are_not_resized(tiny_folder):
         ({"trust_remote_code": True}, TypeError, "code of a checkpoint is never run"),
         ({"dtype": "int7"}, ValueError, "dtype is 'int7'; a float dtype is needed"),
         ({"hiden_size": 3}, TypeError, "Did you mean 'hidden_size'"),
-        ({"attn_implementation": "flash"}, ValueError, "one implementation"),
-        ({"low_cpu_mem_usage": False}, ValueError, "low_cpu_mem_usage is always so"),
+        ({"attn_implementation": "flash"}, TypeError, "one implementation"),
+        ({"use_safetensors": False}, TypeError, "pickled weights are never read"),
         ({"load_in_4bit": True, "load_in_8bit": True}, ValueError, "not both"),
         (
             {"quantization_config": {"bnb_4bit_use_double_quant": True}},

@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from gemma.gm.hub._download import Download
 from gemma.gm.hub._embedded import embedded_checkpoint
 from gemma.gm.hub._errors import CheckpointNotFoundError
 from gemma.gm.hub._published import close_names, published_names, published_repository
@@ -26,7 +27,9 @@ _FORMS = (
 )
 
 
-def resolve(name: str | Path | None = None) -> Path:
+def resolve(
+    name: str | Path | None = None, *, download: Download | None = None
+) -> Path:
     """Returns the local file or folder of a checkpoint.
 
     What exists on disk comes first, whatever else the name could mean; `hf://` and
@@ -36,6 +39,7 @@ def resolve(name: str | Path | None = None) -> Path:
         name: None for the embedded Gemma 3 270M; a path; a published name such as
             `gemma-3-1b-it`; `org/name`, `org/name@revision` or `org/name/file.gguf` on
             Hugging Face; `owner/model/framework/variation[/version]` on Kaggle.
+        download: How what is not on disk is fetched, if not as the clients do.
 
     Raises:
         CheckpointNotFoundError: There is no such model, or it cannot be fetched; its
@@ -55,7 +59,7 @@ def resolve(name: str | Path | None = None) -> Path:
             f"There is no file or folder {str(path)!r}.",
             hint=f"Check the path, seen from {Path.cwd()}.{_otherwise(name)}",
         )
-    return _fetch(name)
+    return _fetch(name, download or Download())
 
 
 def _otherwise(name: str | Path) -> str:
@@ -75,12 +79,12 @@ def _looks_like_path(name: str) -> bool:
     return name.endswith(_CHECKPOINT_SUFFIXES) and name.count("/") < 2
 
 
-def _fetch(name: str) -> Path:
+def _fetch(name: str, download: Download) -> Path:
     scheme, _, handle = name.rpartition("://")
     if scheme == "hf":
-        return _from_huggingface(handle)
+        return _from_huggingface(handle, download)
     if scheme == "kaggle":
-        return _from_kaggle(handle)
+        return _from_kaggle(handle, download)
     if scheme:
         raise CheckpointNotFoundError(
             f"Cannot fetch {name!r}: only hf:// and kaggle:// are known.",
@@ -88,8 +92,8 @@ def _fetch(name: str) -> Path:
         )
     place, _, _ = handle.partition("@")
     if place.count("/") in (3, 4) and not place.endswith(_CHECKPOINT_SUFFIXES):
-        return _from_kaggle(handle)
-    return _from_huggingface(handle)
+        return _from_kaggle(handle, download)
+    return _from_huggingface(handle, download)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,28 +128,33 @@ def fetch_file(repository_id: str, file: str) -> Path:
     Raises:
         CheckpointNotFoundError: It cannot be fetched.
     """
-    return _fetch_from(_Repository(repository_id, file, None))
+    return _fetch_from(_Repository(repository_id, file, None), Download())
 
 
-def _from_huggingface(handle: str) -> Path:
-    return _fetch_from(_parse_huggingface(handle))
+def _from_huggingface(handle: str, download: Download) -> Path:
+    return _fetch_from(_parse_huggingface(handle), download)
 
 
-def _fetch_from(repository: _Repository) -> Path:
+def _fetch_from(repository: _Repository, download: Download) -> Path:
     try:
         import huggingface_hub
     except ImportError as error:
         raise _client_missing("huggingface_hub", repository.id) from error
+    asked = download.for_huggingface()
     try:
         if repository.file:
             fetched = huggingface_hub.hf_hub_download(
-                repository.id, repository.file, revision=repository.revision
+                repository.id,
+                repository.file,
+                revision=repository.revision,
+                **asked,
             )
             return Path(fetched)
         fetched = huggingface_hub.snapshot_download(
             repository.id,
             revision=repository.revision,
             allow_patterns=_CHECKPOINT_PATTERNS,
+            **asked,
         )
     # Its HTTP library's errors come through, and that library differs by version.
     except Exception as error:
@@ -197,7 +206,7 @@ def _explain_huggingface(
     return _not_fetched("Hugging Face", repository.id, error)
 
 
-def _from_kaggle(handle: str) -> Path:
+def _from_kaggle(handle: str, download: Download) -> Path:
     owner, *rest = handle.split("/")
     if not 3 <= len(rest) <= 4 or not all((owner, *rest)):
         raise CheckpointNotFoundError(
@@ -205,6 +214,7 @@ def _from_kaggle(handle: str) -> Path:
             hint="Give owner/model/framework/variation[/version], such as"
             " google/gemma-3/flax/gemma3-1b-it.",
         )
+    asked = download.for_kaggle(handle)
     # The client sends its log to the stdout it finds when imported; words go to stderr.
     with contextlib.redirect_stdout(sys.stderr):
         try:
@@ -212,7 +222,7 @@ def _from_kaggle(handle: str) -> Path:
         except ImportError as error:
             raise _client_missing("kagglehub", handle) from error
         try:
-            return Path(kagglehub.model_download(handle))
+            return Path(kagglehub.model_download(handle, **asked))
         # Kaggle's, its HTTP library's and the archive's errors have no class in common.
         except Exception as error:
             raise _explain_kaggle(error, handle) from error

@@ -369,3 +369,20 @@ def test_names_of_the_whole_family(client, snapshot, name):
     download = client(huggingface_hub, "snapshot_download", snapshot)
     assert resolve(name) == snapshot
     assert download.calls[0][0] == (f"google/{name}",)
+
+
+def test_clients_are_told_what_was_asked(client, snapshot):
+    asked = hub.Download(cache_dir="/c", token=False, local_files_only=True, force=True)
+    download = client(huggingface_hub, "snapshot_download", snapshot)
+    resolve("org/name", download=asked)
+    [(_, options)] = download.calls
+    assert (options["cache_dir"], options["token"]) == ("/c", False)
+    assert options["local_files_only"] is options["force_download"] is True
+    download = client(kagglehub, "model_download", snapshot)
+    resolve("google/gemma/flax/2b-it", download=hub.Download(force=True))
+    assert download.calls == [(("google/gemma/flax/2b-it",), {"force_download": True})]
+
+
+def test_what_kaggle_cannot_do_is_named():
+    with pytest.raises(CheckpointNotFoundError, match="takes no cache_dir"):
+        resolve("google/gemma/flax/2b-it", download=hub.Download(cache_dir="/c"))
