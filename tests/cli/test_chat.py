@@ -1,29 +1,20 @@
 """gemma chat: lines over pipes, slash commands, and what a terminal is sent."""
 
 import contextlib
-import io
-import itertools
 import json
 import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from rich.console import Console
 
 from gemma import gm
-from gemma.cli.chat import _markdown
 from gemma.cli.chat._commands import COMMANDS, interpret
 from gemma.cli.chat._history import FileHistory
 from gemma.cli.chat._interrupt import CtrlC
 from gemma.cli.chat._loop import talk
-from gemma.cli.chat._markdown import MarkdownStream, split_blocks, without_controls
 from gemma.cli.chat._params import ChatParams, changed_params, shown_params
 from gemma.cli.chat._session import ChatSession
 from gemma.cli.chat._tuning import is_tuned
@@ -702,120 +693,3 @@ def test_a_history_that_cannot_be_kept_is_no_error(tmp_path):
     history = FileHistory(tmp_path / "file" / "history")
     history.store_string("one")
     assert list(history.load_history_strings()) == []
-
-
-# Markdown.
-
-DOCUMENT = """# Title
-
-Some *text* with <b>tags</b>
-in two lines.
-
-1. one
-
-   more of one
-2. two
-   - nested
-
-```python
-def f():
-
-    return "# no title"
-```
-
-| a | b |
-|---|--:|
-| 1 | 2 |
-
-> quoted
-
-the end"""
-
-
-def printed(parts: list[str]) -> str:
-    """Returns what is printed of a text that comes in parts."""
-    out = io.StringIO()
-    with MarkdownStream(Console(file=out, width=60, highlight=False)) as stream:
-        for part in parts:
-            stream.show(part)
-    return out.getvalue()
-
-
-@settings(max_examples=25)
-@given(st.lists(st.integers(0, len(DOCUMENT)), max_size=30).map(sorted))
-def test_markdown_in_parts_is_markdown_at_once(places):
-    bounds = [0, *places, len(DOCUMENT)]
-    parts = [DOCUMENT[a:b] for a, b in itertools.pairwise(bounds)]
-    assert printed(parts) == printed([DOCUMENT])
-
-
-def test_every_line_of_markdown_is_shown():
-    lines = [line.strip() for line in printed([DOCUMENT]).splitlines()]
-    for words in (
-        "Title",
-        "Some text with <b>tags</b>",
-        "in two lines.",
-        "2 two",
-        'return "# no title"',
-        "the end",
-    ):
-        assert words in lines
-
-
-def test_what_is_finished_is_printed_before_the_end():
-    out = io.StringIO()
-    with MarkdownStream(Console(file=out, width=60)) as stream:
-        stream.show("first\n\nsecond\n")
-        assert out.getvalue() == "first\n"
-
-
-@pytest.mark.parametrize(
-    "blocks",
-    [
-        [""],
-        ["one"],
-        ["one\ntwo\n"],
-        ["one\n\n", "two\n"],
-        ["```\n\none\n\n"],
-        ["- one\n\n- two\n"],
-        ["- one\n\n", "two\u2028three\n"],
-        ["\n# one\n", "two\n", "***\n"],
-    ],
-    ids=repr,
-)
-def test_blocks_of_markdown(blocks):
-    assert split_blocks("".join(blocks)) == blocks
-
-
-def test_what_is_drawn_again_fits_the_terminal():
-    console = Console(file=io.StringIO(), width=60, height=10, force_terminal=True)
-    with MarkdownStream(console) as stream:
-        stream.show("```\n" + "".join(f"line {n}\n" for n in range(50)))
-        lines = console.render_lines(stream, pad=False)
-    assert len(lines) < 10
-    assert "line 49" in "".join(segment.text for segment in lines[-1])
-
-
-def test_seconds_are_counted_until_the_first_word(monkeypatch):
-    clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(_markdown, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    out = io.StringIO()
-
-    def drawn(words: str) -> bool:
-        end = time.monotonic() + 10
-        while words not in out.getvalue() and time.monotonic() < end:
-            time.sleep(0.01)
-        return words in out.getvalue()
-
-    with MarkdownStream(Console(file=out, width=60, force_terminal=True)) as stream:
-        assert drawn("...")
-        clock.now = 3.2
-        assert drawn("... 3 s")
-        stream.show("word")
-        assert drawn("word")
-        clock.now = 4.2
-    assert " 4 s" not in out.getvalue()
-
-
-def test_answers_send_no_commands_to_the_terminal():
-    assert without_controls("a\x1b[2J\x07\x9b\r\tb\n\x00é") == "a[2J\tb\né"

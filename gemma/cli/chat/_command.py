@@ -66,6 +66,12 @@ def chat(
         ),
     ] = False,
     weights: WeightsOption = None,
+    plain: Annotated[
+        bool,
+        typer.Option(
+            "--plain", help="Show answers as they are written, Markdown marks and all."
+        ),
+    ] = False,
 ) -> None:
     """Talk with a model."""
     if sys.stdin is None:
@@ -93,7 +99,7 @@ def chat(
     metadata = reading.gguf.metadata if reading.gguf else None
     if not is_tuned(model, reading.path, metadata):
         say(_PRETRAINED)
-    _converse(name, sampler, params, drop_oldest)
+    _converse(name, sampler, params, drop_oldest, plain)
 
 
 def _load(reading: "Reading", **options: Any) -> "ChatSampler":
@@ -114,7 +120,11 @@ def _load(reading: "Reading", **options: Any) -> "ChatSampler":
 
 
 def _converse(
-    name: str, sampler: "ChatSampler", params: "ChatParams", drop_oldest: bool
+    name: str,
+    sampler: "ChatSampler",
+    params: "ChatParams",
+    drop_oldest: bool,
+    is_plain: bool,
 ) -> None:
     """Talks with whoever is at stdin."""
     from gemma.cli.chat._loop import answer_lines, talk
@@ -125,13 +135,13 @@ def _converse(
     session = ChatSession(name, sampler, params, drop_oldest=drop_oldest)
     if sys.stdin.isatty():
         session.ways_out = f"Use /undo or /clear, or {way}"
-        talk(session, _screen(session))
+        talk(session, _screen(session, is_plain))
     else:
         session.ways_out = way.capitalize()
         answer_lines(session, piped_messages(), plain_answer)
 
 
-def _screen(session: "ChatSession") -> "Screen":
+def _screen(session: "ChatSession", is_plain: bool) -> "Screen":
     """Returns the best that this terminal can do."""
     is_dumb = os.environ.get("TERM", "").lower() in ("dumb", "unknown")
     if is_dumb or sys.stdout is None or not sys.stdout.isatty():
@@ -142,7 +152,8 @@ def _screen(session: "ChatSession") -> "Screen":
     from gemma.cli.chat._terminal import Terminal
     from gemma.gm import hub
 
-    screen = Terminal(hub.cache_dir() / "chat-history", param_names(session.params))
+    history = hub.cache_dir() / "chat-history"
+    screen = Terminal(history, param_names(session.params), is_plain=is_plain)
     screen.say(f"{session.name} · /help lists the commands, Ctrl-D leaves.")
     return screen
 

@@ -22,6 +22,7 @@ from rich.text import Text
 from gemma.cli.chat._commands import COMMANDS, Command
 from gemma.cli.chat._history import FileHistory
 from gemma.cli.chat._markdown import MarkdownStream, without_controls
+from gemma.cli.chat._plain import plain_answer
 
 _PROMPT = FormattedText([("bold", "> ")])
 _STYLE = Style.from_dict({"bottom-toolbar": "noreverse ansibrightblack"})
@@ -30,14 +31,16 @@ _STYLE = Style.from_dict({"bottom-toolbar": "noreverse ansibrightblack"})
 class Terminal:
     """Talks to a person at a terminal."""
 
-    def __init__(self, history: Path, param_names: Iterable[str]):
+    def __init__(self, history: Path, param_names: Iterable[str], *, is_plain: bool):
         """Makes it.
 
         Args:
           history: The file that holds what was typed before.
           param_names: What /params knows.
+          is_plain: Whether answers are shown as written, not as Markdown.
         """
         self._console = Console(highlight=False)
+        self._is_plain = is_plain
         self._session: PromptSession[str] = PromptSession(
             history=FileHistory(history),
             completer=_CommandCompleter(param_names),
@@ -70,8 +73,13 @@ class Terminal:
     def answer(self) -> Iterator[Callable[[str], None]]:
         """Gives a function that shows the texts of an answer."""
         self._console.print()
-        with _keys_unseen(), MarkdownStream(self._console) as stream:
-            yield stream.show
+        with _keys_unseen():
+            if self._is_plain:
+                with plain_answer() as show:
+                    yield lambda text: show(without_controls(text))
+            else:
+                with MarkdownStream(self._console) as stream:
+                    yield stream.show
         self._console.print()
 
 
