@@ -1,5 +1,6 @@
 """gemma generate: one prompt in, text out as it is made."""
 
+import contextlib
 import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -20,7 +21,7 @@ from gemma.cli.options import (
     read_text,
 )
 from gemma.cli.stopwatch import Stopwatch
-from gemma.cli.terminal import loading_bar, note, write, write_json
+from gemma.cli.terminal import PromptBar, loading_bar, note, write, write_json
 
 if TYPE_CHECKING:
     from gemma.gm.text import Piece, Prompt, Reading, Sampling, Tokenizer
@@ -88,7 +89,7 @@ def generate(
             reading, dtype=weights, cache_length=cache_length, progress=progress
         )
     load_s = time.perf_counter() - start
-    watch = Stopwatch()
+    watch, bar = Stopwatch(), PromptBar()
     pieces = watch.watch(
         sampler.stream(
             given,
@@ -98,13 +99,15 @@ def generate(
             stop=stop or (),
             stop_tokens=stop_tokens,
             forbidden_tokens=forbid or (),
+            progress=bar.show,
         )
     )
     around = _surroundings(task, sampler.tokenizer) if echo else ("", "")
-    if json:
-        _write_object(task, around, pieces, load_s, watch)
-        return
-    _write_stream(around, pieces)
+    with contextlib.closing(bar):
+        if json:
+            _write_object(task, around, pieces, load_s, watch)
+            return
+        _write_stream(around, pieces)
     note(_summary(watch))
 
 
@@ -210,22 +213,28 @@ def _write_object(
     load_s: float,
     watch: Stopwatch,
 ) -> None:
-    made = list(pieces)
-    before, behind = around
+    """Writes what was made: at Ctrl-C too, then without a reason why it ended."""
+    made, code, (before, behind) = [], 0, around
+    try:
+        made.extend(pieces)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
     write_json(
         {
             **task.named(),
             "text": before + "".join(piece.text for piece in made) + behind,
             "token_ids": [piece.token_id for piece in made],
-            "finish_reason": made[-1].finish_reason,
+            "finish_reason": made[-1].finish_reason if made else None,
             "timing": {
                 "load_s": load_s,
-                "first_token_s": watch.first_s,
-                "total_s": watch.total_s,
-                "decode_tokens_per_s": watch.rate,
+                "first_token_s": watch.first_s if made else None,
+                "total_s": watch.total_s if made else None,
+                "decode_tokens_per_s": watch.rate if made else None,
             },
         }
     )
+    if code:
+        raise typer.Exit(code)
 
 
 def _summary(watch: Stopwatch) -> str:

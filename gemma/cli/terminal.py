@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.progress import Progress
+
+# Tokens of a prompt that is not read within a second or so.
+LONG_PROMPT = 512
 
 
 def write(text: str) -> None:
@@ -122,6 +126,43 @@ def loading_bar(
     finally:
         if bar.live.is_started:
             bar.stop()
+
+
+class PromptBar:
+    """Shows how much of a long prompt is read; nothing if nobody is looking."""
+
+    def __init__(self):
+        self._bar: Progress | None = None
+
+    def show(self, done: int, total: int) -> None:
+        """Shows that so many tokens of all are read."""
+        if done == total:
+            self.close()
+        elif total >= LONG_PROMPT and _is_watched(sys.stderr):
+            if self._bar is None:
+                self._bar = self._start(total)
+            self._bar.update(self._bar.task_ids[0], completed=done)
+
+    def close(self) -> None:
+        """Takes it off the screen."""
+        if self._bar is not None:
+            self._bar.stop()
+        self._bar = None
+
+    def _start(self, total: int) -> "Progress":
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("tokens"),
+        )
+        bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        bar.add_task("Reading the prompt", total=total)
+        bar.start()
+        return bar
 
 
 def _is_watched(stream: Any) -> bool:

@@ -65,10 +65,30 @@ class Shown:
 
     def __init__(self):
         self.texts: list[str] = []
+        self.counts: list[tuple[int, int]] = []
+
+    def read(self, done: int, total: int) -> None:
+        self.counts.append((done, total))
+
+    def show(self, text: str) -> None:
+        self.texts.append(text)
 
     @contextlib.contextmanager
     def answer(self):
-        yield self.texts.append
+        yield self
+
+
+class StopsAfter(Shown):
+    """Presses Ctrl-C when so many texts are shown."""
+
+    def __init__(self, num_texts: int):
+        super().__init__()
+        self.num_texts = num_texts
+
+    def show(self, text: str) -> None:
+        super().show(text)
+        if len(self.texts) == self.num_texts:
+            signal.raise_signal(signal.SIGINT)
 
 
 def ask(session: ChatSession, text: str, **options):
@@ -528,30 +548,41 @@ def test_ctrl_c_afterwards_is_what_it_was():
 
 def test_an_answer_that_is_stopped_stays_as_far_as_it_was_shown(session):
     session.params = changed_params(session.params, ENDLESS)
-    texts = []
-
-    def show(text: str) -> None:
-        texts.append(text)
-        if len(texts) == 3:
-            signal.raise_signal(signal.SIGINT)
-
-    answer = session.ask(session.message(FIRST), lambda: contextlib.nullcontext(show))
+    shown = StopsAfter(3)
+    answer = session.ask(session.message(FIRST), shown.answer)
     assert (answer.was_stopped, answer.num_tokens) == (True, 3)
-    assert [turn.text for turn in session.chat.turns] == [FIRST, "".join(texts)]
+    assert [turn.text for turn in session.chat.turns] == [FIRST, "".join(shown.texts)]
 
 
 def test_a_conversation_goes_on_after_a_stop(session, sampler):
     session.params = changed_params(session.params, ENDLESS)
-
-    def stop(text: str) -> None:
-        signal.raise_signal(signal.SIGINT)
-
-    session.ask(session.message(FIRST), lambda: contextlib.nullcontext(stop))
+    session.ask(session.message(FIRST), StopsAfter(1).answer)
     session.params = changed_params(session.params, "logit_bias=none")
     fresh = make_session(sampler.fork())
     fresh.chat.reset()
     fresh.chat.turns = list(session.chat.turns)
     assert ask(session, SECOND).text == ask(fresh, SECOND).text
+
+
+def test_one_sees_how_much_of_a_long_prompt_is_read(session):
+    shown = Shown()
+    question = session.message("the quick brown fox " * 8)
+    session.ask(question, shown.answer)
+    total = shown.counts[-1][1]
+    assert shown.counts == [(0, total), (total, total)]
+
+
+def test_ctrl_c_while_the_prompt_is_read_keeps_what_was_computed(session):
+    ask(session, FIRST)
+    state = session.chat.last_state
+
+    class Impatient(Shown):
+        def read(self, done: int, total: int) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    answer = session.ask(session.message(SECOND), Impatient().answer)
+    assert (answer.was_stopped, answer.text) == (True, "")
+    assert session.chat.last_state is state
 
 
 def test_a_question_that_is_stopped_before_the_first_word_was_not_asked(session):
@@ -561,7 +592,7 @@ def test_a_question_that_is_stopped_before_the_first_word_was_not_asked(session)
     @contextlib.contextmanager
     def stop_at_once():
         signal.raise_signal(signal.SIGINT)
-        yield print
+        yield Shown()
 
     answer = session.ask(session.message(SECOND), stop_at_once)
     assert (answer.was_stopped, answer.text) == (True, "")

@@ -120,10 +120,13 @@ def test_seconds_are_counted_until_the_first_word(monkeypatch):
         assert drawn("...")
         clock.now = 3.2
         assert drawn("... 3 s")
+        stream.read(512, 7000)
+        clock.now = 4.2
+        assert drawn("... 512 of 7,000 tokens 4 s")
         stream.show("word")
         assert drawn("word")
-        clock.now = 4.2
-    assert " 4 s" not in out.getvalue()
+        clock.now = 5.2
+    assert " 5 s" not in out.getvalue()
 
 
 def test_answers_send_no_commands_to_the_terminal():

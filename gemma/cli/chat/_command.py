@@ -2,12 +2,14 @@
 
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gemma.cli.errors import CommandError, explained, say
+from gemma.cli.interrupt import end_in_order_at_ctrl_c
 from gemma.cli.options import (
     CacheLengthOption,
     MinPOption,
@@ -128,9 +130,10 @@ def _converse(
 ) -> None:
     """Talks with whoever is at stdin."""
     from gemma.cli.chat._loop import answer_lines, talk
-    from gemma.cli.chat._plain import piped_messages, plain_answer
+    from gemma.cli.chat._plain import PlainAnswer, piped_messages
     from gemma.cli.chat._session import ChatSession
 
+    end_in_order_at_ctrl_c()  # of an answer: the conversation goes on
     way = "start with a larger --cache-length, or with --drop-oldest."
     session = ChatSession(name, sampler, params, drop_oldest=drop_oldest)
     if sys.stdin.isatty():
@@ -138,7 +141,7 @@ def _converse(
         talk(session, _screen(session, is_plain))
     else:
         session.ways_out = way.capitalize()
-        answer_lines(session, piped_messages(), plain_answer)
+        answer_lines(session, piped_messages(), lambda: closing(PlainAnswer()))
 
 
 def _screen(session: "ChatSession", is_plain: bool) -> "Screen":

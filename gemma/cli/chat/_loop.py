@@ -1,13 +1,13 @@
 """Line after line: what people type is done, what they ask is answered."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 import typer
 
 from gemma.cli.chat._commands import interpret
-from gemma.cli.chat._session import Answer, ChatSession, ShowAnswer
+from gemma.cli.chat._session import Answer, AnswerView, ChatSession, ShowAnswer
 from gemma.cli.errors import INTERRUPTED, report, say
 
 
@@ -22,8 +22,8 @@ class Screen(Protocol):
         """Shows a remark."""
         ...
 
-    def answer(self) -> AbstractContextManager[Callable[[str], object]]:
-        """Gives a function that shows the texts of an answer."""
+    def answer(self) -> AbstractContextManager[AnswerView]:
+        """Gives what shows an answer."""
         ...
 
 

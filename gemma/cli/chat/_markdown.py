@@ -16,6 +16,7 @@ from rich.text import Text
 
 from gemma.cli.chat._parser import split_blocks
 from gemma.cli.chat._rendering import rendered
+from gemma.cli.terminal import LONG_PROMPT
 
 _FRAMES_PER_S = 12
 # Drawing may take this part of the time; the rest is the model's.
@@ -46,6 +47,7 @@ class MarkdownStream:
     def __init__(self, console: Console):
         self._console = console
         self._block = _NOTHING  # replaced as a whole
+        self._read = ""
         self._begin_s = time.monotonic()
         self._live = Live(
             self,
@@ -70,6 +72,11 @@ class MarkdownStream:
         self._drawer.join()
         self._print(self._block.text, "")
         self._live.stop()
+
+    def read(self, done: int, total: int) -> None:
+        """Takes how many tokens of the conversation are read."""
+        is_long = done < total and total >= LONG_PROMPT
+        self._read = f" {done:,} of {total:,} tokens" if is_long else ""
 
     def show(self, text: str) -> None:
         """Takes the next text of the answer."""
@@ -117,7 +124,9 @@ class MarkdownStream:
         block = self._block
         if block == _NOTHING:
             seconds = f" {self._waited_s} s" if self._waited_s else ""
-            yield Text(f"...{seconds}", style="dim")  # the prompt is being read
+            yield Text(
+                f"...{self._read}{seconds}", style="dim"
+            )  # the prompt is being read
             return
         lines = rendered(block.text, console)
         # Of a block that is taller than the terminal only the end can be drawn again.

@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from gemma.cli.chat._interrupt import CtrlC
 from gemma.cli.chat._params import ChatParams
@@ -16,8 +16,20 @@ if TYPE_CHECKING:
     from gemma.gm.dialog import Image, Turn
     from gemma.gm.text import ChatSampler
 
-# While an answer comes, there is a function that shows each text of it.
-ShowAnswer: TypeAlias = Callable[[], AbstractContextManager[Callable[[str], object]]]
+
+class AnswerView(Protocol):
+    """Where an answer is shown while it is made."""
+
+    def read(self, done: int, total: int) -> None:
+        """Shows how many tokens of the conversation are read."""
+        ...
+
+    def show(self, text: str) -> None:
+        """Shows the next text of the answer."""
+        ...
+
+
+ShowAnswer: TypeAlias = Callable[[], AbstractContextManager[AnswerView]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,7 +119,7 @@ class ChatSession:
 
         Args:
           question: What to say.
-          show_answer: Gives a function that is called with each text of the answer.
+          show_answer: Gives what is told of the prompt and of each text of the answer.
           again: Whether it takes the place of the last question and its answer.
 
         Raises:
@@ -135,15 +147,16 @@ class ChatSession:
                 sampling=params.sampling,
                 max_new_tokens=min(params.max_new_tokens, self._cache_length),
                 rng=None if seed is None else seed + self._num_asked,
+                progress=lambda done, total: view.read(done, total),
             )
             self._num_asked += 1
             num_kept = len(self.chat.turns)
             try:
-                with contextlib.suppress(KeyboardInterrupt), show_answer() as show:
+                with contextlib.suppress(KeyboardInterrupt), show_answer() as view:
                     for piece in watch.watch(stream):
                         ctrl_c.waits = True
                         pieces.append(piece)
-                        show(piece.text)
+                        view.show(piece.text)
                         if ctrl_c.was_pressed:
                             break
             finally:

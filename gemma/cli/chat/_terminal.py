@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -22,7 +22,8 @@ from rich.text import Text
 from gemma.cli.chat._commands import COMMANDS, Command
 from gemma.cli.chat._history import FileHistory
 from gemma.cli.chat._markdown import MarkdownStream, without_controls
-from gemma.cli.chat._plain import plain_answer
+from gemma.cli.chat._plain import PlainAnswer
+from gemma.cli.chat._session import AnswerView
 
 _PROMPT = FormattedText([("bold", "> ")])
 _STYLE = Style.from_dict({"bottom-toolbar": "noreverse ansibrightblack"})
@@ -70,17 +71,25 @@ class Terminal:
         self._console.print(Text(without_controls(words), style="dim"))
 
     @contextlib.contextmanager
-    def answer(self) -> Iterator[Callable[[str], None]]:
-        """Gives a function that shows the texts of an answer."""
+    def answer(self) -> Iterator[AnswerView]:
+        """Gives what shows an answer."""
         self._console.print()
         with _keys_unseen():
             if self._is_plain:
-                with plain_answer() as show:
-                    yield lambda text: show(without_controls(text))
+                with contextlib.closing(_SafeAnswer()) as answer:
+                    yield answer
             else:
                 with MarkdownStream(self._console) as stream:
-                    yield stream.show
+                    yield stream
         self._console.print()
+
+
+class _SafeAnswer(PlainAnswer):
+    """Writes an answer that does nothing to the terminal."""
+
+    def show(self, text: str) -> None:
+        """Writes the next text of the answer."""
+        super().show(without_controls(text))
 
 
 def _keys() -> KeyBindings:

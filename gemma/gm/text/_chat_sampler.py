@@ -267,7 +267,8 @@ class ChatSampler:
         finally:  # at Ctrl-C too, and where nobody asks for the rest
             if was_said:
                 self.turns = [*self.turns, *said, Turn.model("".join(texts))]
-            self.last_state = stream.state
+            # None where Ctrl-C came while the prompt was read: the old one serves still.
+            self.last_state = stream.state or self.last_state
 
     def _question(self, prompt: str | Turn, images: Any) -> Turn:
         """Returns what the user says; a prompt with placeholders gets its images."""

@@ -227,6 +227,7 @@ class Sampler:
         num_logprobs: int | None = None,
         last_state: State | None = None,
         return_state: bool = False,
+        progress: Progress | None = None,
     ) -> Stream:
         """Returns an iterator over the tokens as they are made.
 
@@ -256,6 +257,8 @@ class Sampler:
           last_state: Go on from here. Text and token ids follow its tokens; of a
             conversation, which is whole, what the state holds is not computed again.
           return_state: Whether the iterator's `state` will be asked for.
+          progress: Called with the tokens of the prompts read so far and in all, while
+            they are read.
 
         Raises:
           ValueError: An option is out of range, a prompt does not fit the cache, or
@@ -306,7 +309,8 @@ class Sampler:
             screen=None if with_logits else self._screen,
         )
         asked = Questions(
-            rows, prompts, choice, frozenset(stop_ids), num_logprobs, known, last_state
+            *(rows, prompts, choice, frozenset(stop_ids)),
+            *(num_logprobs, known, last_state, progress),
         )
         runtime = self._runtime(len(rows), with_logits=with_logits)
         return Stream(runtime, asked, keeps_state=return_state)
