@@ -44,7 +44,7 @@ class Table:
 
 def write_tables(tables: Sequence[Table]) -> None:
     """Writes tables to stdout: drawn for a person, tabs between cells in a pipe."""
-    if not _is_watched(sys.stdout):
+    if not is_watched(sys.stdout):
         write("\n".join(_plain(table) for table in tables))
         return
     from rich.console import Console
@@ -88,7 +88,7 @@ def _drawn(table: Table) -> "RenderableType":
 
 def note(words: str) -> None:
     """Shows a dim line on stderr, if a person is looking."""
-    if _is_watched(sys.stderr):
+    if is_watched(sys.stderr):
         from rich.console import Console
         from rich.text import Text
 
@@ -105,7 +105,7 @@ def loading_bar(
       during: What is done while they come.
       after: What is done when all are there.
     """
-    if not _is_watched(sys.stderr):
+    if not is_watched(sys.stderr):
         yield None
         return
     from rich.console import Console
@@ -138,7 +138,7 @@ class PromptBar:
         """Shows that so many tokens of all are read."""
         if done == total:
             self.close()
-        elif total >= LONG_PROMPT and _is_watched(sys.stderr):
+        elif total >= LONG_PROMPT and is_watched(sys.stderr):
             if self._bar is None:
                 self._bar = self._start(total)
             self._bar.update(self._bar.task_ids[0], completed=done)
@@ -165,5 +165,6 @@ class PromptBar:
         return bar
 
 
-def _is_watched(stream: Any) -> bool:
+def is_watched(stream: Any) -> bool:
+    """Returns whether a stream is a terminal."""
     return stream is not None and stream.isatty()

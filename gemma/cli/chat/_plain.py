@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import BinaryIO
 
 from gemma.cli.errors import say
-from gemma.cli.options import decode_text
+from gemma.cli.stdin import decode_text
 from gemma.cli.terminal import PromptBar, write
 
 
@@ -67,6 +67,17 @@ class PlainAnswer:
         """Ends the last line."""
         self._bar.close()
         write("\n")
+
+
+class SilentAnswer(PlainAnswer):
+    """Writes nothing: the answer is written when it is whole."""
+
+    def show(self, text: str) -> None:
+        """Leaves the next text of the answer out."""
+
+    def close(self) -> None:
+        """Leaves the screen as it was."""
+        self._bar.close()
 
 
 def piped_messages() -> Iterator[str]:

@@ -14,7 +14,7 @@ from gemma.cli.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from gemma.gm.dialog import Image, Turn
-    from gemma.gm.text import ChatSampler
+    from gemma.gm.text import ChatSampler, Constraint
 
 
 class AnswerView(Protocol):
@@ -42,6 +42,7 @@ class Answer:
       was_stopped: Whether Ctrl-C ended it.
       was_cut: Whether it had no room to go on.
       num_forgotten: How many turns had to go to make room.
+      finish_reason: Why it ended; None if Ctrl-C ended it.
     """
 
     text: str
@@ -49,6 +50,7 @@ class Answer:
     was_stopped: bool
     was_cut: bool
     num_forgotten: int
+    finish_reason: str | None
 
 
 class ChatSession:
@@ -61,6 +63,7 @@ class ChatSession:
       files: Conversations that were saved or loaded, and may be saved again.
       rate: Tokens a second of the last answer, if it had two.
       ways_out: What to do when the cache is full.
+      constraint: What answers must match, if anything.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class ChatSession:
         *,
         drop_oldest: bool,
         ways_out: str = "",
+        constraint: "Constraint | None" = None,
     ):
         self.name = name
         self.chat = chat
@@ -78,6 +82,7 @@ class ChatSession:
         self.files: set[Path] = set()
         self.rate: float | None = None
         self.ways_out = ways_out
+        self.constraint = constraint
         self._drop_oldest = drop_oldest
         self.params = params
 
@@ -147,6 +152,7 @@ class ChatSession:
                 sampling=params.sampling,
                 max_new_tokens=min(params.max_new_tokens, self._cache_length),
                 rng=None if seed is None else seed + self._num_asked,
+                constraint=self.constraint,
                 progress=lambda done, total: view.read(done, total),
             )
             self._num_asked += 1
@@ -168,6 +174,7 @@ class ChatSession:
             was_stopped=ctrl_c.was_pressed,
             was_cut=bool(pieces) and pieces[-1].finish_reason == "length",
             num_forgotten=num_turns - num_kept,
+            finish_reason=pieces[-1].finish_reason if pieces else None,
         )
 
     def _check_room(self, question: "Turn") -> None:

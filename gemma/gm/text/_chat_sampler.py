@@ -4,7 +4,7 @@ import copy
 import sys
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gemma.gm._numbers import check_count
 from gemma.gm.ckpts import Progress
@@ -50,7 +50,7 @@ class ChatSampler:
         params: Params,
         multi_turn: bool = False,
         tokenizer: Tokenizer | None = None,
-        sampling: Sampling = GREEDY,
+        sampling: Sampling | Literal["model"] = GREEDY,
         forbidden_tokens: Sequence[str | int] | None = None,
         cache_length: int | None = 4096,
         max_out_length: int = 2048,
@@ -68,7 +68,8 @@ class ChatSampler:
           params: Its params.
           multi_turn: Whether a turn follows the ones before, or begins anew.
           tokenizer: By default the one that lies beside the model's checkpoint.
-          sampling: How tokens are drawn; greedy by default.
+          sampling: How tokens are drawn; greedy by default. "model" for what the
+            checkpoint's files recommend.
           forbidden_tokens: Ids, or strings of a single token, that are never drawn.
           cache_length: The most tokens of all turns together.
           max_out_length: The most tokens of one answer.
@@ -95,7 +96,7 @@ class ChatSampler:
         self.system = system
         self.turns = list(turns)
         self.last_state = last_state
-        self._sampling = sampling
+        self._sampling: Sampling | Literal["model"] = sampling
         self._forbidden_tokens = tuple(forbidden_tokens or ())
         self._max_out_length = check_count("max_out_length", max_out_length, at_least=1)
         self._drop_oldest = drop_oldest
@@ -185,7 +186,7 @@ class ChatSampler:
         prompt: str | Turn | None,
         *,
         images: Any = None,
-        sampling: Sampling | None = None,
+        sampling: Sampling | Literal["model"] | None = None,
         max_new_tokens: int | None = None,
         multi_turn: bool | None = None,
         **options: Any,

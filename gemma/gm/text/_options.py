@@ -1,12 +1,14 @@
 """What people ask of answers: checked, and as arrays."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import jax
 import numpy as np
 
 from gemma.gm._numbers import check_count
+from gemma.gm.ckpts import read_generation_defaults
 from gemma.gm.kernels import Screen
 from gemma.gm.math import pack_bits
 from gemma.gm.text._decode import Choice
@@ -93,6 +95,42 @@ def check_list(name: str, strings: Sequence[str | int]) -> None:
     """Refuses a single string, which would be taken for a list of its letters."""
     if isinstance(strings, str):
         raise TypeError(f"{name} is a string; pass a list: {name}=[{strings!r}].")
+
+
+def chosen_sampling(
+    sampling: Sampling | Sequence[Sampling] | Literal["model"] | None,
+    checkpoint: Path | None,
+) -> Sampling | Sequence[Sampling]:
+    """Returns how tokens are drawn: greedily, if nobody says.
+
+    Args:
+      sampling: What was asked for; "model" for what the files recommend.
+      checkpoint: Where the weights came from.
+
+    Raises:
+      ValueError: The files recommend nothing, or there are none.
+      TypeError: It is another text.
+    """
+    if sampling is None:
+        return Sampling()
+    if not isinstance(sampling, str):
+        return sampling
+    if sampling != "model":
+        raise TypeError(
+            f'sampling is {sampling!r}; pass a gm.text.Sampling, or "model" for what the '
+            "checkpoint recommends."
+        )
+    if checkpoint is None:
+        raise ValueError(
+            'sampling="model" needs a model from a checkpoint: load it with '
+            "from_pretrained or gm.ckpts.load_model."
+        )
+    recommended = read_generation_defaults(checkpoint).sampling
+    if not recommended:
+        raise ValueError(
+            f"{checkpoint.name} recommends no sampling. Pass a gm.text.Sampling."
+        )
+    return Sampling(**recommended)  # pyright: ignore[reportArgumentType]
 
 
 def each_row(

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax.numpy as jnp
 
@@ -32,6 +32,7 @@ from gemma.gm.text._generation import (
 from gemma.gm.text._loading import load, tokenizer_beside
 from gemma.gm.text._options import (
     check_list,
+    chosen_sampling,
     each_constraint,
     each_row,
     make_choice,
@@ -217,7 +218,7 @@ class Sampler:
         *,
         images: Any = None,
         max_new_tokens: int | None = None,
-        sampling: Sampling | Sequence[Sampling] | None = None,
+        sampling: Sampling | Sequence[Sampling] | Literal["model"] | None = None,
         rng: Rng | None = None,
         stop: Sequence[str] = (),
         stop_tokens: Sequence[str | int] = (),
@@ -241,6 +242,7 @@ class Sampler:
           max_new_tokens: The most tokens of an answer; by default as many as the cache
             has room for.
           sampling: How tokens are drawn, for all rows or for each; greedy by default.
+            "model" for what the checkpoint's files recommend.
           rng: Seed of the draws: a number or key for all, or one a row. With one for
             all, row i uses `rng + i`. By default a random one.
           stop: Strings that end an answer, besides the model's own ending tokens.
@@ -301,7 +303,7 @@ class Sampler:
         ]
         with_logits, known = num_logprobs is not None, self.tokenizer.vocab_size
         choice = make_choice(
-            each_row(Sampling() if sampling is None else sampling, len(rows)),
+            each_row(chosen_sampling(sampling, self.model.checkpoint), len(rows)),
             row_seeds(rng, len(rows)) if rows else [],
             tokenizer=self.tokenizer,
             vocab_size=vocab_size,
