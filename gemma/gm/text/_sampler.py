@@ -6,8 +6,6 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import jax.numpy as jnp
-
 from gemma.gm._numbers import check_count, check_optional_count
 from gemma.gm.ckpts import Progress
 from gemma.gm.dialog import Format, format_for
@@ -40,7 +38,7 @@ from gemma.gm.text._options import (
     token_ids,
 )
 from gemma.gm.text._pictures import as_sources
-from gemma.gm.text._programs import Programs, traced_programs
+from gemma.gm.text._programs import Programs, programs_for
 from gemma.gm.text._prompts import EncodedPrompt, Prompt, PromptEncoder, as_batch
 from gemma.gm.text._reading import Reading, read_ahead
 from gemma.gm.text._sampling import Sampling
@@ -118,7 +116,7 @@ class Sampler:
             pan_and_scan=pan_and_scan,
         )
         self._caches = CachePool(model.cache_dtype(params))
-        self._programs: Programs | None = None
+        self._programs: dict[int, Programs] = {}  # by rows, kept on disk
 
     @property
     def format(self) -> Format:
@@ -167,7 +165,7 @@ class Sampler:
             cache_length=loaded.cache_length,
             pan_and_scan=pan_and_scan,
         )
-        sampler._programs, sampler._screen = loaded.programs, loaded.screen
+        sampler._programs[1], sampler._screen = loaded.programs, loaded.screen
         return sampler
 
     def encode(self, prompt: Prompt) -> list[int]:
@@ -363,15 +361,14 @@ class Sampler:
         return chain([begins] if begins else [], by_step(pieces, len(pieces.prompts)))
 
     def _runtime(self, num_rows: int, *, with_logits: bool) -> Runtime:
-        programs = self._programs
-        if programs is None or num_rows != 1 or with_logits:
-            programs = traced_programs(
-                self.model,
-                batch_size=num_rows,
-                lengths=self._lengths,
-                dtype=jnp.dtype(self.model.cache_dtype(self.params)),
-                with_logits=with_logits,
-            )
+        programs = programs_for(
+            num_rows,
+            self._programs,
+            self.model,
+            self.params,
+            self._lengths,
+            with_logits=with_logits,
+        )
         return Runtime(
             self.model, self.params, programs, self._caches, self.cache_length
         )
