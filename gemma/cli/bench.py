@@ -53,6 +53,8 @@ def bench(
         )
     load_s = time.perf_counter() - start
     prompts = [_prompt(sampler, prompt_tokens)] * streams
+    if streams > 1:
+        note(f"programs for {streams} prompts at once: compiled the first time only")
     first = _time_once(sampler, prompts, new_tokens)
     warm = []
     for index in range(repeats):

@@ -9,6 +9,7 @@ import typer
 
 from gemma.cli.conversion import FLOATS, TYPES, Format, compare, dtype_of, write_model
 from gemma.cli.errors import CommandError, explained
+from gemma.cli.interrupt import end_in_order_at_ctrl_c
 from gemma.cli.options import JsonOption
 from gemma.cli.storage import storage_of, storage_words
 from gemma.cli.terminal import Table, loading_bar, note, write_json, write_tables
@@ -85,6 +86,7 @@ def convert(
     json: JsonOption = False,
 ) -> None:
     """Write a model in another format."""
+    end_in_order_at_ctrl_c()
     to = _format_of(path, format)
     _check_options(to, dtype, max_shard_size)
     if os.path.lexists(path):

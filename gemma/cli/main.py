@@ -17,6 +17,7 @@ from gemma.cli.convert import convert
 from gemma.cli.describe import describe
 from gemma.cli.errors import CommandError, is_debugging, report, say
 from gemma.cli.generate import generate
+from gemma.cli.interrupt import end_soon_at_ctrl_c
 from gemma.cli.quantize import quantize
 from gemma.cli.tokens import tokens
 
@@ -67,6 +68,7 @@ def run(args: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """The console entry."""
+    end_soon_at_ctrl_c()
     _hurry()
     if not is_debugging():
         _silence_libraries()

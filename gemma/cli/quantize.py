@@ -9,6 +9,7 @@ import typer
 
 from gemma.cli.belongings import folder_files
 from gemma.cli.errors import CommandError, explained
+from gemma.cli.interrupt import end_in_order_at_ctrl_c
 from gemma.cli.options import JsonOption, ModelOption
 from gemma.cli.storage import storage_of, storage_words
 from gemma.cli.terminal import Table, loading_bar, note, write_json, write_tables
@@ -37,6 +38,7 @@ def quantize(
     json: JsonOption = False,
 ) -> None:
     """Write a copy of a model with fewer bits a weight."""
+    end_in_order_at_ctrl_c()
     if os.path.lexists(folder):
         raise CommandError(
             f"{folder} exists.", hint="Choose another name or remove it."

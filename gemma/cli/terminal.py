@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.progress import Progress
+
+# Tokens of a prompt that is not read within a second or so.
+LONG_PROMPT = 512
 
 
 def write(text: str) -> None:
@@ -40,7 +44,7 @@ class Table:
 
 def write_tables(tables: Sequence[Table]) -> None:
     """Writes tables to stdout: drawn for a person, tabs between cells in a pipe."""
-    if not _is_watched(sys.stdout):
+    if not is_watched(sys.stdout):
         write("\n".join(_plain(table) for table in tables))
         return
     from rich.console import Console
@@ -84,7 +88,7 @@ def _drawn(table: Table) -> "RenderableType":
 
 def note(words: str) -> None:
     """Shows a dim line on stderr, if a person is looking."""
-    if _is_watched(sys.stderr):
+    if is_watched(sys.stderr):
         from rich.console import Console
         from rich.text import Text
 
@@ -101,7 +105,7 @@ def loading_bar(
       during: What is done while they come.
       after: What is done when all are there.
     """
-    if not _is_watched(sys.stderr):
+    if not is_watched(sys.stderr):
         yield None
         return
     from rich.console import Console
@@ -124,5 +128,43 @@ def loading_bar(
             bar.stop()
 
 
-def _is_watched(stream: Any) -> bool:
+class PromptBar:
+    """Shows how much of a long prompt is read; nothing if nobody is looking."""
+
+    def __init__(self):
+        self._bar: Progress | None = None
+
+    def show(self, done: int, total: int) -> None:
+        """Shows that so many tokens of all are read."""
+        if done == total:
+            self.close()
+        elif total >= LONG_PROMPT and is_watched(sys.stderr):
+            if self._bar is None:
+                self._bar = self._start(total)
+            self._bar.update(self._bar.task_ids[0], completed=done)
+
+    def close(self) -> None:
+        """Takes it off the screen."""
+        if self._bar is not None:
+            self._bar.stop()
+        self._bar = None
+
+    def _start(self, total: int) -> "Progress":
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("tokens"),
+        )
+        bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        bar.add_task("Reading the prompt", total=total)
+        bar.start()
+        return bar
+
+
+def is_watched(stream: Any) -> bool:
+    """Returns whether a stream is a terminal."""
     return stream is not None and stream.isatty()

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gemma.cli.errors import CommandError, explained
-from gemma.cli.options import JsonOption, ModelOption, TextArgument, read_text
+from gemma.cli.options import JsonOption, ModelOption, TextArgument
+from gemma.cli.stdin import read_prompt, read_text
 from gemma.cli.terminal import write, write_json
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def tokens(
         raise typer.BadParameter(
             "it takes --model and --json, and nothing else", param_hint="--decode"
         )
-    given = read_text(text if decode is None else decode)
+    given = read_prompt(text) if decode is None else read_text(decode)
     tokenizer = _read_tokenizer(model)
     if decode is None:
         ids = tokenizer.encode(given, add_bos=bos, control_tokens=not plain)

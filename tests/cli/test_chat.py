@@ -1,29 +1,20 @@
 """gemma chat: lines over pipes, slash commands, and what a terminal is sent."""
 
 import contextlib
-import io
-import itertools
 import json
 import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from rich.console import Console
 
 from gemma import gm
-from gemma.cli.chat import _markdown
 from gemma.cli.chat._commands import COMMANDS, interpret
 from gemma.cli.chat._history import FileHistory
 from gemma.cli.chat._interrupt import CtrlC
 from gemma.cli.chat._loop import talk
-from gemma.cli.chat._markdown import MarkdownStream, split_blocks, without_controls
 from gemma.cli.chat._params import ChatParams, changed_params, shown_params
 from gemma.cli.chat._session import ChatSession
 from gemma.cli.chat._tuning import is_tuned
@@ -74,10 +65,30 @@ class Shown:
 
     def __init__(self):
         self.texts: list[str] = []
+        self.counts: list[tuple[int, int]] = []
+
+    def read(self, done: int, total: int) -> None:
+        self.counts.append((done, total))
+
+    def show(self, text: str) -> None:
+        self.texts.append(text)
 
     @contextlib.contextmanager
     def answer(self):
-        yield self.texts.append
+        yield self
+
+
+class StopsAfter(Shown):
+    """Presses Ctrl-C when so many texts are shown."""
+
+    def __init__(self, num_texts: int):
+        super().__init__()
+        self.num_texts = num_texts
+
+    def show(self, text: str) -> None:
+        super().show(text)
+        if len(self.texts) == self.num_texts:
+            signal.raise_signal(signal.SIGINT)
 
 
 def ask(session: ChatSession, text: str, **options):
@@ -537,30 +548,41 @@ def test_ctrl_c_afterwards_is_what_it_was():
 
 def test_an_answer_that_is_stopped_stays_as_far_as_it_was_shown(session):
     session.params = changed_params(session.params, ENDLESS)
-    texts = []
-
-    def show(text: str) -> None:
-        texts.append(text)
-        if len(texts) == 3:
-            signal.raise_signal(signal.SIGINT)
-
-    answer = session.ask(session.message(FIRST), lambda: contextlib.nullcontext(show))
+    shown = StopsAfter(3)
+    answer = session.ask(session.message(FIRST), shown.answer)
     assert (answer.was_stopped, answer.num_tokens) == (True, 3)
-    assert [turn.text for turn in session.chat.turns] == [FIRST, "".join(texts)]
+    assert [turn.text for turn in session.chat.turns] == [FIRST, "".join(shown.texts)]
 
 
 def test_a_conversation_goes_on_after_a_stop(session, sampler):
     session.params = changed_params(session.params, ENDLESS)
-
-    def stop(text: str) -> None:
-        signal.raise_signal(signal.SIGINT)
-
-    session.ask(session.message(FIRST), lambda: contextlib.nullcontext(stop))
+    session.ask(session.message(FIRST), StopsAfter(1).answer)
     session.params = changed_params(session.params, "logit_bias=none")
     fresh = make_session(sampler.fork())
     fresh.chat.reset()
     fresh.chat.turns = list(session.chat.turns)
     assert ask(session, SECOND).text == ask(fresh, SECOND).text
+
+
+def test_one_sees_how_much_of_a_long_prompt_is_read(session):
+    shown = Shown()
+    question = session.message("the quick brown fox " * 8)
+    session.ask(question, shown.answer)
+    total = shown.counts[-1][1]
+    assert shown.counts == [(0, total), (total, total)]
+
+
+def test_ctrl_c_while_the_prompt_is_read_keeps_what_was_computed(session):
+    ask(session, FIRST)
+    state = session.chat.last_state
+
+    class Impatient(Shown):
+        def read(self, done: int, total: int) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    answer = session.ask(session.message(SECOND), Impatient().answer)
+    assert (answer.was_stopped, answer.text) == (True, "")
+    assert session.chat.last_state is state
 
 
 def test_a_question_that_is_stopped_before_the_first_word_was_not_asked(session):
@@ -570,7 +592,7 @@ def test_a_question_that_is_stopped_before_the_first_word_was_not_asked(session)
     @contextlib.contextmanager
     def stop_at_once():
         signal.raise_signal(signal.SIGINT)
-        yield print
+        yield Shown()
 
     answer = session.ask(session.message(SECOND), stop_at_once)
     assert (answer.was_stopped, answer.text) == (True, "")
@@ -702,120 +724,3 @@ def test_a_history_that_cannot_be_kept_is_no_error(tmp_path):
     history = FileHistory(tmp_path / "file" / "history")
     history.store_string("one")
     assert list(history.load_history_strings()) == []
-
-
-# Markdown.
-
-DOCUMENT = """# Title
-
-Some *text* with <b>tags</b>
-in two lines.
-
-1. one
-
-   more of one
-2. two
-   - nested
-
-```python
-def f():
-
-    return "# no title"
-```
-
-| a | b |
-|---|--:|
-| 1 | 2 |
-
-> quoted
-
-the end"""
-
-
-def printed(parts: list[str]) -> str:
-    """Returns what is printed of a text that comes in parts."""
-    out = io.StringIO()
-    with MarkdownStream(Console(file=out, width=60, highlight=False)) as stream:
-        for part in parts:
-            stream.show(part)
-    return out.getvalue()
-
-
-@settings(max_examples=25)
-@given(st.lists(st.integers(0, len(DOCUMENT)), max_size=30).map(sorted))
-def test_markdown_in_parts_is_markdown_at_once(places):
-    bounds = [0, *places, len(DOCUMENT)]
-    parts = [DOCUMENT[a:b] for a, b in itertools.pairwise(bounds)]
-    assert printed(parts) == printed([DOCUMENT])
-
-
-def test_every_line_of_markdown_is_shown():
-    lines = [line.strip() for line in printed([DOCUMENT]).splitlines()]
-    for words in (
-        "Title",
-        "Some text with <b>tags</b>",
-        "in two lines.",
-        "2 two",
-        'return "# no title"',
-        "the end",
-    ):
-        assert words in lines
-
-
-def test_what_is_finished_is_printed_before_the_end():
-    out = io.StringIO()
-    with MarkdownStream(Console(file=out, width=60)) as stream:
-        stream.show("first\n\nsecond\n")
-        assert out.getvalue() == "first\n"
-
-
-@pytest.mark.parametrize(
-    "blocks",
-    [
-        [""],
-        ["one"],
-        ["one\ntwo\n"],
-        ["one\n\n", "two\n"],
-        ["```\n\none\n\n"],
-        ["- one\n\n- two\n"],
-        ["- one\n\n", "two\u2028three\n"],
-        ["\n# one\n", "two\n", "***\n"],
-    ],
-    ids=repr,
-)
-def test_blocks_of_markdown(blocks):
-    assert split_blocks("".join(blocks)) == blocks
-
-
-def test_what_is_drawn_again_fits_the_terminal():
-    console = Console(file=io.StringIO(), width=60, height=10, force_terminal=True)
-    with MarkdownStream(console) as stream:
-        stream.show("```\n" + "".join(f"line {n}\n" for n in range(50)))
-        lines = console.render_lines(stream, pad=False)
-    assert len(lines) < 10
-    assert "line 49" in "".join(segment.text for segment in lines[-1])
-
-
-def test_seconds_are_counted_until_the_first_word(monkeypatch):
-    clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(_markdown, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    out = io.StringIO()
-
-    def drawn(words: str) -> bool:
-        end = time.monotonic() + 10
-        while words not in out.getvalue() and time.monotonic() < end:
-            time.sleep(0.01)
-        return words in out.getvalue()
-
-    with MarkdownStream(Console(file=out, width=60, force_terminal=True)) as stream:
-        assert drawn("...")
-        clock.now = 3.2
-        assert drawn("... 3 s")
-        stream.show("word")
-        assert drawn("word")
-        clock.now = 4.2
-    assert " 4 s" not in out.getvalue()
-
-
-def test_answers_send_no_commands_to_the_terminal():
-    assert without_controls("a\x1b[2J\x07\x9b\r\tb\n\x00é") == "a[2J\tb\né"

@@ -1,6 +1,7 @@
 """gemma chat as a person sees it: through a pseudo-terminal, key by key."""
 
 import io
+import json
 import os
 import pty
 import re
@@ -74,13 +75,14 @@ def start(start_gemma, tiny_checkpoint, cache_dir, tmp_path):
     """A function that starts a conversation with the tiny model."""
     started = []
 
-    def start_terminal(**environment: str) -> Terminal:
+    def start_terminal(*options: str, **environment: str) -> Terminal:
         ours, theirs = pty.openpty()
         termios.tcsetwinsize(theirs, (24, 80))
         known = {"GEMMA_CACHE_DIR": str(cache_dir), "TERM": "xterm", "NO_COLOR": "1"}
         process = start_gemma(
             *("chat", "-m", tiny_checkpoint, "--seed", 1),
             *("--cache-length", 8192, "-n", 12),
+            *options,
             code=START,
             env=os.environ | known | environment,
             cwd=tmp_path,
@@ -226,3 +228,18 @@ def test_over_pipes_an_answer_comes_before_the_next_message(
     stdout, stderr = process.communicate()
     assert (process.returncode, stdout) == (0, b"")
     assert b"\x1b" not in stderr
+
+
+def test_plain_answers_are_as_the_model_wrote_them(start, tmp_path):
+    terminal = start("--plain")
+    terminal.status()
+    terminal.child.logfile_read = io.StringIO()
+    terminal.type(FIRST, ENTER)
+    terminal.status()
+    terminal.type("/save plain.json", ENTER)
+    terminal.expect("Saved to")
+    shown = terminal.child.logfile_read.getvalue().replace("\r\n", "\n")
+    saved = json.loads((tmp_path / "plain.json").read_text())
+    answer = saved["messages"][-1]["content"]
+    assert answer
+    assert f"\n{answer}\n" in shown

@@ -373,3 +373,24 @@ def test_the_embedded_model_knows_france(start_gemma, embedded_path):
     stdout, stderr = process.communicate()
     assert b"France" in stdout or b"city" in stdout
     assert (process.returncode, stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("num_pieces", [0, 2], ids=["no token", "two tokens"])
+def test_json_after_ctrl_c_has_what_was_made(
+    generate, expected, monkeypatch, num_pieces
+):
+    made, stream = list(expected().token_ids)[:num_pieces], Sampler.stream
+
+    def stopped(self, prompt, **options):
+        pieces = stream(self, prompt, **options)
+        for _ in range(num_pieces):
+            yield next(pieces)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Sampler, "stream", stopped)
+    outcome = generate(PROMPT, "--json")
+    found = json.loads(outcome.stdout)
+    assert outcome.code == 130
+    assert found["token_ids"] == made
+    assert found["finish_reason"] is None
+    assert (found["timing"]["first_token_s"] is None) == (num_pieces == 0)

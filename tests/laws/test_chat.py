@@ -115,7 +115,7 @@ def test_a_turn_computes_its_own_tokens_only(make_chat, monkeypatch):
         length: lambda *call, feed=feed: fed.append(int(call[3].sum())) or feed(*call)
         for length, feed in programs.feed_chunk.items()
     }
-    chat.sampler._programs = programs._replace(feed_chunk=feeds)
+    chat.sampler._programs = {1: programs._replace(feed_chunk=feeds)}
     # Letters: what is drawn among them is also what the tokenizer makes of the text.
     tokenizer = chat.sampler.tokenizer
     letters = [tokenizer.id(letter) for letter in "xyzq"]

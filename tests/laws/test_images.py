@@ -272,6 +272,8 @@ def test_models_without_eyes_say_so(tiny_sampler, tiny_tokenizer, tiny_model):
     sampler = tiny_sampler("gemma3_mqa")
     with pytest.raises(ValueError, match="this model has no eyes"):
         sampler.stream(TAG, images=[picture(1)])
+    with pytest.raises(ValueError, match=r"a separate file, mmproj-\*\.gguf"):
+        sampler.stream([1, 5], images=[picture(1)])
     tiny = tiny_model("gemma3_mqa")
     with pytest.raises(ValueError, match="has no eyes"):
         tiny.model.apply(

@@ -2,31 +2,47 @@
 
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gemma.cli.errors import CommandError, explained, say
+from gemma.cli.interrupt import end_in_order_at_ctrl_c
 from gemma.cli.options import (
     CacheLengthOption,
-    MinPOption,
+    JsonLinesOption,
     ModelOption,
     SeedOption,
+    WeightsOption,
+)
+from gemma.cli.sampling import (
+    BiasOption,
+    ChoiceOption,
+    FrequencyOption,
+    MinPOption,
+    PresenceOption,
+    RegexOption,
+    RepetitionOption,
+    SamplingOption,
+    SchemaOption,
     TopKOption,
     TopPOption,
-    WeightsOption,
+    make_constraint,
+    make_sampling,
 )
 from gemma.cli.terminal import loading_bar
 
 if TYPE_CHECKING:
     from gemma.cli.chat._loop import Screen
-    from gemma.cli.chat._params import ChatParams
     from gemma.cli.chat._session import ChatSession
     from gemma.gm.text import ChatSampler, Reading
 
 # What the library is told of the longest answer; it is asked for fewer tokens.
 _NO_LIMIT = 1 << 30
+# What Gemma 3 and its successors recommend.
+_OWN = {"temperature": 1.0, "top_k": 64, "top_p": 0.95}
 _PRETRAINED = (
     "This model is pre-trained, not instruction-tuned: it continues what you write "
     "rather than answers. For answers: --model gemma-3-1b-it"
@@ -51,13 +67,25 @@ def chat(
         ),
     ] = 2048,
     temperature: Annotated[
-        float,
-        typer.Option(metavar="T", help="0 takes the most probable token each time."),
-    ] = 1.0,
-    top_k: TopKOption = 64,
-    top_p: TopPOption = 0.95,
-    min_p: MinPOption = 0.0,
+        float | None,
+        typer.Option(
+            metavar="T",
+            help="0 takes the most probable token each time. Default: 1, with --top-k 64 "
+            "and --top-p 0.95.",
+        ),
+    ] = None,
+    top_k: TopKOption = None,
+    top_p: TopPOption = None,
+    min_p: MinPOption = None,
+    repetition_penalty: RepetitionOption = None,
+    presence_penalty: PresenceOption = None,
+    frequency_penalty: FrequencyOption = None,
+    logit_bias: BiasOption = None,
+    sampling: SamplingOption = None,
     seed: SeedOption = None,
+    schema: SchemaOption = None,
+    regex: RegexOption = None,
+    choice: ChoiceOption = None,
     cache_length: CacheLengthOption = None,
     drop_oldest: Annotated[
         bool,
@@ -66,22 +94,41 @@ def chat(
         ),
     ] = False,
     weights: WeightsOption = None,
+    plain: Annotated[
+        bool,
+        typer.Option(
+            "--plain", help="Show answers as they are written, Markdown marks and all."
+        ),
+    ] = False,
+    json: JsonLinesOption = False,
 ) -> None:
     """Talk with a model."""
     if sys.stdin is None:
         raise CommandError("There is no stdin.", hint="Type, or use a pipe.")
     from gemma.cli.chat._params import ChatParams
+    from gemma.cli.chat._session import ChatSession
     from gemma.cli.chat._tuning import is_tuned
-    from gemma.gm.text import Sampling, read_ahead
+    from gemma.gm.text import read_ahead
 
-    sampling = Sampling(
-        temperature=temperature,
-        top_k=top_k,
-        top_p=1.0 if top_p is None else top_p,
-        min_p=0.0 if min_p is None else min_p,
-    )
-    params = ChatParams(sampling=sampling, max_new_tokens=max_new_tokens, seed=seed)
+    if json and sys.stdin.isatty():
+        raise typer.BadParameter("it answers lines of a pipe", param_hint="--json")
+    asked = {
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "min_p": min_p,
+        "repetition_penalty": repetition_penalty,
+        "presence_penalty": presence_penalty,
+        "frequency_penalty": frequency_penalty,
+        "logit_bias": logit_bias,
+    }
+    constraint = make_constraint(schema, regex, choice)
     reading = read_ahead(model, dtype=weights)
+    params = ChatParams(
+        sampling=make_sampling(asked, _OWN, whose=sampling, path=reading.path),
+        max_new_tokens=max_new_tokens,
+        seed=seed,
+    )
     sampler = _load(
         reading,
         dtype=weights,
@@ -93,7 +140,10 @@ def chat(
     metadata = reading.gguf.metadata if reading.gguf else None
     if not is_tuned(model, reading.path, metadata):
         say(_PRETRAINED)
-    _converse(name, sampler, params, drop_oldest)
+    session = ChatSession(
+        name, sampler, params, drop_oldest=drop_oldest, constraint=constraint
+    )
+    _converse(session, is_plain=plain, is_json=json)
 
 
 def _load(reading: "Reading", **options: Any) -> "ChatSampler":
@@ -113,25 +163,24 @@ def _load(reading: "Reading", **options: Any) -> "ChatSampler":
     return sampler
 
 
-def _converse(
-    name: str, sampler: "ChatSampler", params: "ChatParams", drop_oldest: bool
-) -> None:
+def _converse(session: "ChatSession", *, is_plain: bool, is_json: bool) -> None:
     """Talks with whoever is at stdin."""
     from gemma.cli.chat._loop import answer_lines, talk
-    from gemma.cli.chat._plain import piped_messages, plain_answer
-    from gemma.cli.chat._session import ChatSession
+    from gemma.cli.chat._plain import PlainAnswer, SilentAnswer, piped_messages
 
+    end_in_order_at_ctrl_c()  # of an answer: the conversation goes on
     way = "start with a larger --cache-length, or with --drop-oldest."
-    session = ChatSession(name, sampler, params, drop_oldest=drop_oldest)
     if sys.stdin.isatty():
         session.ways_out = f"Use /undo or /clear, or {way}"
-        talk(session, _screen(session))
+        talk(session, _screen(session, is_plain))
     else:
         session.ways_out = way.capitalize()
-        answer_lines(session, piped_messages(), plain_answer)
+        view = SilentAnswer if is_json else PlainAnswer
+        lines = piped_messages()
+        answer_lines(session, lines, lambda: closing(view()), is_json=is_json)
 
 
-def _screen(session: "ChatSession") -> "Screen":
+def _screen(session: "ChatSession", is_plain: bool) -> "Screen":
     """Returns the best that this terminal can do."""
     is_dumb = os.environ.get("TERM", "").lower() in ("dumb", "unknown")
     if is_dumb or sys.stdout is None or not sys.stdout.isatty():
@@ -142,7 +191,8 @@ def _screen(session: "ChatSession") -> "Screen":
     from gemma.cli.chat._terminal import Terminal
     from gemma.gm import hub
 
-    screen = Terminal(hub.cache_dir() / "chat-history", param_names(session.params))
+    history = hub.cache_dir() / "chat-history"
+    screen = Terminal(history, param_names(session.params), is_plain=is_plain)
     screen.say(f"{session.name} · /help lists the commands, Ctrl-D leaves.")
     return screen
 

@@ -1,14 +1,15 @@
 """Line after line: what people type is done, what they ask is answered."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 import typer
 
 from gemma.cli.chat._commands import interpret
-from gemma.cli.chat._session import Answer, ChatSession, ShowAnswer
+from gemma.cli.chat._session import Answer, AnswerView, ChatSession, ShowAnswer
 from gemma.cli.errors import INTERRUPTED, report, say
+from gemma.cli.terminal import write_json
 
 
 class Screen(Protocol):
@@ -22,8 +23,8 @@ class Screen(Protocol):
         """Shows a remark."""
         ...
 
-    def answer(self) -> AbstractContextManager[Callable[[str], object]]:
-        """Gives a function that shows the texts of an answer."""
+    def answer(self) -> AbstractContextManager[AnswerView]:
+        """Gives what shows an answer."""
         ...
 
 
@@ -47,11 +48,24 @@ def talk(session: ChatSession, screen: Screen) -> None:
 
 
 def answer_lines(
-    session: ChatSession, lines: Iterable[str], show_answer: ShowAnswer
+    session: ChatSession,
+    lines: Iterable[str],
+    show_answer: ShowAnswer,
+    *,
+    is_json: bool = False,
 ) -> None:
-    """Answers each line in turn."""
+    """Answers each line in turn; with `is_json` writes an object for each answer."""
     for line in lines:
         answer = session.ask(session.message(line), show_answer)
+        if is_json:
+            write_json(
+                {
+                    "prompt": line,
+                    "text": answer.text,
+                    "num_tokens": answer.num_tokens,
+                    "finish_reason": answer.finish_reason,
+                }
+            )
         if answer.was_stopped:
             raise typer.Exit(INTERRUPTED)
         for words in _remarks(session, answer):

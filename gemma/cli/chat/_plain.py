@@ -2,13 +2,13 @@
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import BinaryIO
 
 from gemma.cli.errors import say
-from gemma.cli.options import decode_text
-from gemma.cli.terminal import write
+from gemma.cli.stdin import decode_text
+from gemma.cli.terminal import PromptBar, write
 
 
 class PlainTerminal:
@@ -34,9 +34,9 @@ class PlainTerminal:
         """Shows a remark."""
         say(words)
 
-    def answer(self) -> AbstractContextManager[Callable[[str], None]]:
-        """Gives a function that shows the texts of an answer."""
-        return plain_answer()
+    def answer(self) -> AbstractContextManager["PlainAnswer"]:
+        """Gives what shows an answer."""
+        return contextlib.closing(PlainAnswer())
 
     def _read_line(self, prompt: str) -> str:
         if sys.stderr is not None:
@@ -49,13 +49,35 @@ class PlainTerminal:
             raise EOFError from None
 
 
-@contextlib.contextmanager
-def plain_answer() -> Iterator[Callable[[str], None]]:
-    """Gives a function that writes texts to stdout; ends the last line."""
-    try:
-        yield write
-    finally:
+class PlainAnswer:
+    """Writes an answer to stdout as it comes."""
+
+    def __init__(self):
+        self._bar = PromptBar()
+
+    def read(self, done: int, total: int) -> None:
+        """Shows on stderr how many tokens of the conversation are read."""
+        self._bar.show(done, total)
+
+    def show(self, text: str) -> None:
+        """Writes the next text of the answer."""
+        write(text)
+
+    def close(self) -> None:
+        """Ends the last line."""
+        self._bar.close()
         write("\n")
+
+
+class SilentAnswer(PlainAnswer):
+    """Writes nothing: the answer is written when it is whole."""
+
+    def show(self, text: str) -> None:
+        """Leaves the next text of the answer out."""
+
+    def close(self) -> None:
+        """Leaves the screen as it was."""
+        self._bar.close()
 
 
 def piped_messages() -> Iterator[str]:

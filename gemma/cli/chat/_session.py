@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from gemma.cli.chat._interrupt import CtrlC
 from gemma.cli.chat._params import ChatParams
@@ -14,10 +14,22 @@ from gemma.cli.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from gemma.gm.dialog import Image, Turn
-    from gemma.gm.text import ChatSampler
+    from gemma.gm.text import ChatSampler, Constraint
 
-# While an answer comes, there is a function that shows each text of it.
-ShowAnswer: TypeAlias = Callable[[], AbstractContextManager[Callable[[str], object]]]
+
+class AnswerView(Protocol):
+    """Where an answer is shown while it is made."""
+
+    def read(self, done: int, total: int) -> None:
+        """Shows how many tokens of the conversation are read."""
+        ...
+
+    def show(self, text: str) -> None:
+        """Shows the next text of the answer."""
+        ...
+
+
+ShowAnswer: TypeAlias = Callable[[], AbstractContextManager[AnswerView]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +42,7 @@ class Answer:
       was_stopped: Whether Ctrl-C ended it.
       was_cut: Whether it had no room to go on.
       num_forgotten: How many turns had to go to make room.
+      finish_reason: Why it ended; None if Ctrl-C ended it.
     """
 
     text: str
@@ -37,6 +50,7 @@ class Answer:
     was_stopped: bool
     was_cut: bool
     num_forgotten: int
+    finish_reason: str | None
 
 
 class ChatSession:
@@ -49,6 +63,7 @@ class ChatSession:
       files: Conversations that were saved or loaded, and may be saved again.
       rate: Tokens a second of the last answer, if it had two.
       ways_out: What to do when the cache is full.
+      constraint: What answers must match, if anything.
     """
 
     def __init__(
@@ -59,6 +74,7 @@ class ChatSession:
         *,
         drop_oldest: bool,
         ways_out: str = "",
+        constraint: "Constraint | None" = None,
     ):
         self.name = name
         self.chat = chat
@@ -66,6 +82,7 @@ class ChatSession:
         self.files: set[Path] = set()
         self.rate: float | None = None
         self.ways_out = ways_out
+        self.constraint = constraint
         self._drop_oldest = drop_oldest
         self.params = params
 
@@ -107,7 +124,7 @@ class ChatSession:
 
         Args:
           question: What to say.
-          show_answer: Gives a function that is called with each text of the answer.
+          show_answer: Gives what is told of the prompt and of each text of the answer.
           again: Whether it takes the place of the last question and its answer.
 
         Raises:
@@ -135,15 +152,17 @@ class ChatSession:
                 sampling=params.sampling,
                 max_new_tokens=min(params.max_new_tokens, self._cache_length),
                 rng=None if seed is None else seed + self._num_asked,
+                constraint=self.constraint,
+                progress=lambda done, total: view.read(done, total),
             )
             self._num_asked += 1
             num_kept = len(self.chat.turns)
             try:
-                with contextlib.suppress(KeyboardInterrupt), show_answer() as show:
+                with contextlib.suppress(KeyboardInterrupt), show_answer() as view:
                     for piece in watch.watch(stream):
                         ctrl_c.waits = True
                         pieces.append(piece)
-                        show(piece.text)
+                        view.show(piece.text)
                         if ctrl_c.was_pressed:
                             break
             finally:
@@ -155,6 +174,7 @@ class ChatSession:
             was_stopped=ctrl_c.was_pressed,
             was_cut=bool(pieces) and pieces[-1].finish_reason == "length",
             num_forgotten=num_turns - num_kept,
+            finish_reason=pieces[-1].finish_reason if pieces else None,
         )
 
     def _check_room(self, question: "Turn") -> None:

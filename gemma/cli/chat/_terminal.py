@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -22,6 +22,8 @@ from rich.text import Text
 from gemma.cli.chat._commands import COMMANDS, Command
 from gemma.cli.chat._history import FileHistory
 from gemma.cli.chat._markdown import MarkdownStream, without_controls
+from gemma.cli.chat._plain import PlainAnswer
+from gemma.cli.chat._session import AnswerView
 
 _PROMPT = FormattedText([("bold", "> ")])
 _STYLE = Style.from_dict({"bottom-toolbar": "noreverse ansibrightblack"})
@@ -30,14 +32,16 @@ _STYLE = Style.from_dict({"bottom-toolbar": "noreverse ansibrightblack"})
 class Terminal:
     """Talks to a person at a terminal."""
 
-    def __init__(self, history: Path, param_names: Iterable[str]):
+    def __init__(self, history: Path, param_names: Iterable[str], *, is_plain: bool):
         """Makes it.
 
         Args:
           history: The file that holds what was typed before.
           param_names: What /params knows.
+          is_plain: Whether answers are shown as written, not as Markdown.
         """
         self._console = Console(highlight=False)
+        self._is_plain = is_plain
         self._session: PromptSession[str] = PromptSession(
             history=FileHistory(history),
             completer=_CommandCompleter(param_names),
@@ -67,12 +71,25 @@ class Terminal:
         self._console.print(Text(without_controls(words), style="dim"))
 
     @contextlib.contextmanager
-    def answer(self) -> Iterator[Callable[[str], None]]:
-        """Gives a function that shows the texts of an answer."""
+    def answer(self) -> Iterator[AnswerView]:
+        """Gives what shows an answer."""
         self._console.print()
-        with _keys_unseen(), MarkdownStream(self._console) as stream:
-            yield stream.show
+        with _keys_unseen():
+            if self._is_plain:
+                with contextlib.closing(_SafeAnswer()) as answer:
+                    yield answer
+            else:
+                with MarkdownStream(self._console) as stream:
+                    yield stream
         self._console.print()
+
+
+class _SafeAnswer(PlainAnswer):
+    """Writes an answer that does nothing to the terminal."""
+
+    def show(self, text: str) -> None:
+        """Writes the next text of the answer."""
+        super().show(without_controls(text))
 
 
 def _keys() -> KeyBindings:

@@ -1,6 +1,7 @@
 """What a sampler is told once, for all of its answers."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from gemma.gm._numbers import check_count, check_optional_count
 from gemma.gm.text._custom_sampling import AnySampling
@@ -56,6 +57,11 @@ class AnswerDefaults:
                 f"the {type(self).__name__}."
             )
         return max_new_tokens
+
+
+def either(asked: Any, default: Any) -> Any:
+    """Returns what a call asks for, or the default if it is None."""
+    return default if asked is None else asked
 
 
 def _tuple(name: str, tokens: Sequence[str | int] | None) -> tuple[str | int, ...]:

@@ -17,15 +17,14 @@ from gemma.gm.dialog import (
     fill_placeholders,
 )
 from gemma.gm.nn import Transformer
-from gemma.gm.text._answer_defaults import AnswerDefaults
+from gemma.gm.text._answer_defaults import AnswerDefaults, either
 from gemma.gm.text._conversation_room import fit_turns
-from gemma.gm.text._custom_sampling import SamplingMethod
+from gemma.gm.text._custom_sampling import AnySampling
 from gemma.gm.text._generation import Piece
 from gemma.gm.text._pictures import as_sources
 from gemma.gm.text._printing import printer
 from gemma.gm.text._reading import Reading
 from gemma.gm.text._sampler import Sampler
-from gemma.gm.text._sampling import Sampling
 from gemma.gm.text._state import State
 from gemma.gm.text._stream import Stream
 from gemma.gm.text._tokenizer import Tokenizer
@@ -61,7 +60,7 @@ class ChatSampler(AnswerDefaults):
         params: Params,
         multi_turn: bool = False,
         tokenizer: Tokenizer | None = None,
-        sampling: Sampling | SamplingMethod | None = None,
+        sampling: AnySampling | None = None,
         forbidden_tokens: Sequence[str | int] | None = None,
         stop_tokens: Sequence[str | int] | None = None,
         cache_length: int | None = 4096,
@@ -82,7 +81,8 @@ class ChatSampler(AnswerDefaults):
           params: Its params.
           multi_turn: Whether a turn follows the ones before, or begins anew.
           tokenizer: As for `Sampler`: by default the model's, or its family's.
-          sampling: How tokens are chosen; greedy by default.
+          sampling: How tokens are chosen; greedy by default. "model" for what the
+            checkpoint's files recommend.
           forbidden_tokens: Ids, or strings of a single token, that are never chosen.
           stop_tokens: Ids, or strings of a single token, that end an answer too.
           cache_length: The most tokens of all turns together.
@@ -212,7 +212,7 @@ class ChatSampler(AnswerDefaults):
         prompt: str | Turn | Conversation | None,
         *,
         images: Any = None,
-        sampling: Sampling | SamplingMethod | None = None,
+        sampling: AnySampling | None = None,
         forbidden_tokens: Sequence[str | int] | None = None,
         stop_tokens: Sequence[str | int] | None = None,
         max_new_tokens: int | None = None,
@@ -250,10 +250,10 @@ class ChatSampler(AnswerDefaults):
             kept = self._fitting([*before, *said])
             stream = self._sampler.stream(
                 self._with_system(kept),
-                sampling=self.sampling if sampling is None else sampling,
+                sampling=either(sampling, self.sampling),
                 max_new_tokens=limit,
-                forbidden_tokens=_either(forbidden_tokens, self.forbidden_tokens),
-                stop_tokens=_either(stop_tokens, self.stop_tokens),
+                forbidden_tokens=either(forbidden_tokens, self.forbidden_tokens),
+                stop_tokens=either(stop_tokens, self.stop_tokens),
                 last_state=self.last_state,
                 return_state=True,
                 **options,
@@ -297,7 +297,8 @@ class ChatSampler(AnswerDefaults):
         finally:  # at Ctrl-C too, and where nobody asks for the rest
             if was_said:
                 self._add_answer(said, "".join(texts))
-            self.last_state = stream.state
+            # None where Ctrl-C came while the prompt was read: the old one serves still.
+            self.last_state = stream.state or self.last_state
 
     def _add_answer(self, said: list[Turn], text: str) -> None:
         turns = [*self.turns, *said]
@@ -394,7 +395,3 @@ def _asked_by(conversation: Conversation, images: Any) -> tuple[list[Turn], str 
             "turn of the user."
         )
     return turns, system
-
-
-def _either(tokens: Any, default: Any) -> Any:
-    return default if tokens is None else tokens

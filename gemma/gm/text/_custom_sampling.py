@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +43,9 @@ class SamplingMethod(abc.ABC):
 
 
 # For all rows, or, of the first kind, one a row.
-AnySampling: TypeAlias = Sampling | SamplingMethod | Sequence[Sampling]
+ChosenSampling: TypeAlias = Sampling | SamplingMethod | Sequence[Sampling]
+# "model" is what the files of the checkpoint recommend.
+AnySampling: TypeAlias = ChosenSampling | Literal["model"]
 
 
 @jax.tree_util.register_static

@@ -1,15 +1,22 @@
 """What people ask of answers: checked, and as arrays."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 from gemma.gm._numbers import check_count
+from gemma.gm.ckpts import read_generation_defaults
 from gemma.gm.kernels import Screen
 from gemma.gm.math import pack_bits
-from gemma.gm.text._custom_sampling import AnySampling, CustomSampling, is_custom
+from gemma.gm.text._custom_sampling import (
+    AnySampling,
+    ChosenSampling,
+    CustomSampling,
+    is_custom,
+)
 from gemma.gm.text._decode import Choice
 from gemma.gm.text._draw import needs_few, stack
 from gemma.gm.text._sampling import Sampling
@@ -101,8 +108,39 @@ def check_list(name: str, strings: Sequence[str | int]) -> None:
         raise TypeError(f"{name} is a string; pass a list: {name}=[{strings!r}].")
 
 
+def chosen_sampling(sampling: AnySampling, checkpoint: Path | None) -> ChosenSampling:
+    """Returns how tokens are chosen.
+
+    Args:
+      sampling: What was asked for; "model" for what the files recommend.
+      checkpoint: Where the weights came from.
+
+    Raises:
+      ValueError: The files recommend nothing, or there are none.
+      TypeError: It is another text.
+    """
+    if not isinstance(sampling, str):
+        return sampling
+    if sampling != "model":
+        raise TypeError(
+            f'sampling is {sampling!r}; pass a gm.text.Sampling, or "model" for what the '
+            "checkpoint recommends."
+        )
+    if checkpoint is None:
+        raise ValueError(
+            'sampling="model" needs a model from a checkpoint: load it with '
+            "from_pretrained or gm.ckpts.load_model."
+        )
+    recommended = read_generation_defaults(checkpoint).sampling
+    if not recommended:
+        raise ValueError(
+            f"{checkpoint.name} recommends no sampling. Pass a gm.text.Sampling."
+        )
+    return Sampling(**recommended)  # pyright: ignore[reportArgumentType]
+
+
 def each_row(
-    sampling: AnySampling, num_rows: int
+    sampling: ChosenSampling, num_rows: int
 ) -> Sequence[Sampling] | CustomSampling:
     """Returns how each row draws, or a caller's way for all of them.
 

@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from gemma.gm.nn import Transformer
-from gemma.gm.typing import Cache, Params
+from gemma.gm.text._waiting import wait_for
+from gemma.gm.typing import Cache, Params, Progress
 
 
 def prefill(
@@ -24,6 +25,7 @@ def prefill(
     *,
     feed: Mapping[int, Callable[..., Cache]],
     images: Sequence[Mapping[int, Float[np.ndarray, "T D"]]] = (),
+    progress: Progress | None = None,
 ) -> Cache:
     """Writes the prompts, but for their last tokens, behind what the cache holds.
 
@@ -36,11 +38,17 @@ def prefill(
       prompts: Token ids of each row, at least one each.
       feed: `feed_chunk` of the model, by the lengths that chunks may have.
       images: The vectors of each row's images, by the places where they begin.
+      progress: Called with the tokens read so far and in all, after each chunk.
     """
     images = images or [{}] * len(prompts)
     lengths, ends = sorted(feed), [len(prompt) - 1 for prompt in prompts]
     begins = [0] * len(prompts)
     while begins != ends:
+        if any(begins):
+            # One chunk at a time: Ctrl-C would be heard behind all that are begun.
+            wait_for(cache["end"])
+        if progress is not None:
+            progress(sum(begins), sum(ends))
         left = max(end - begin for begin, end in zip(begins, ends, strict=True))
         length = _chunk_length(left, lengths)
         stops = _stops(begins, ends, images, length)
@@ -51,6 +59,8 @@ def prefill(
         soft = _soft_chunk(begins, stops, images, length)
         cache = feed[length](params, cache, tokens, mask, *soft)
         begins = stops
+    if progress is not None:
+        progress(sum(ends), sum(ends))
     return cache
 
 

@@ -40,7 +40,7 @@ from gemma.gm.text._sampling import Sampling
 from gemma.gm.text._screen import screen_struct
 from gemma.gm.typing import Cache, DType, Params
 
-_MAX_FILES = 64
+_MAX_FILES = 128
 # Defaults. With options of its own, JAX does not return a program that it has in memory,
 # which may come from XLA's persistent cache: those cannot be written a second time.
 _OWN_OPTIONS = {"xla_embed_ir_in_executable": False}
@@ -108,12 +108,48 @@ def traced_programs(
     )
 
 
+def programs_for(
+    num_rows: int,
+    stored: dict[int, Programs],
+    model: Transformer,
+    params: Params,
+    lengths: Lengths,
+    *,
+    with_logits: bool,
+) -> Programs:
+    """Returns programs that answer some prompts side by side.
+
+    Args:
+      num_rows: How many.
+      stored: Programs that are kept on disk, by rows; those for these rows are added.
+        Without any, programs are compiled when they meet new shapes.
+      model: The model.
+      params: Its params.
+      lengths: What the programs are made for.
+      with_logits: Whether all logits are returned. Such programs are not kept whole.
+    """
+    if with_logits or not stored:
+        dtype = jnp.dtype(model.cache_dtype(params))
+        return traced_programs(
+            model,
+            batch_size=num_rows,
+            lengths=lengths,
+            dtype=dtype,
+            with_logits=with_logits,
+        )
+    if num_rows not in stored:
+        shapes = jax.tree.map(lambda leaf: _shape(leaf.shape, leaf.dtype), params)
+        stored[num_rows], _ = stored_programs(model, shapes, lengths, num_rows)
+    return stored[num_rows]
+
+
 def stored_programs(
     model: Transformer,
     params: Params,
     lengths: Lengths,
+    num_rows: int = 1,
 ) -> tuple[Programs, list["StoredProgram"]]:
-    """Returns the programs for one prompt, and those of them that are not on disk.
+    """Returns the programs for some prompts, and those of them that are not on disk.
 
     All may be called; what is missing then is compiled by the first call.
 
@@ -121,21 +157,23 @@ def stored_programs(
       model: The model.
       params: Shapes of its params; see `Checkpoint.param_structs`.
       lengths: What the programs are made for.
+      num_rows: How many prompts are answered side by side.
     """
     keep = functools.partial(StoredProgram, _fingerprint(model))
     dtype = jnp.dtype(model.cache_dtype(params))
-    sizes = 1, lengths.cache, lengths.rewind, dtype
+    sizes = num_rows, lengths.cache, lengths.rewind, dtype
     start = keep(init_cache, model, *sizes)
     cache = jax.eval_shape(lambda: init_cache(model, *sizes))
 
     def feed(length: int) -> StoredProgram:
-        tokens, mask = _shape((1, length), jnp.int32), _shape((1, length), jnp.bool_)
+        shape = num_rows, length
+        tokens, mask = _shape(shape, jnp.int32), _shape(shape, jnp.bool_)
         return keep(feed_chunk, model, params, cache, tokens, mask)
 
-    tokens, active = _shape((1,), jnp.int32), _shape((1,), jnp.bool_)
+    tokens, active = _shape((num_rows,), jnp.int32), _shape((num_rows,), jnp.bool_)
 
     def decode(screen: Any) -> StoredProgram:
-        how = choice_struct(1, model.config.vocab_size, screen)
+        how = choice_struct(num_rows, model.config.vocab_size, screen)
         number = _shape((), jnp.int32)
         end = _shape((MAX_STOP_IDS,), jnp.int32), number, number
         return keep(decode_steps, model, params, cache, tokens, active, *how, *end)
@@ -237,6 +275,7 @@ class StoredProgram:
             if self._program is None:
                 stored = pickle.loads(self._path.read_bytes())
                 self._program = serialize_executable.deserialize_and_load(*stored)
+                self._path.touch()  # those that were used least lately go first
 
 
 def compile_missing(missing: Sequence[StoredProgram]) -> None:

@@ -252,6 +252,8 @@ class PromptEncoder:
                     f"Prompt has token id {token_id}, outside the vocabulary of "
                     f"{self.tokenizer.vocab_size:,} tokens."
                 )
+        if self.vision is None:
+            self._refuse(images)
         starts = image_starts(ids, self.vision)
         if len(starts) != len(images):
             raise ValueError(
@@ -283,5 +285,6 @@ class PromptEncoder:
         if images:
             raise ValueError(
                 f"The prompt has {len(images)} images, but this model has no eyes: it "
-                "reads text only. Gemma 3 of 4B and more sees."
+                "reads text only. Gemma 3 of 4B and more sees; the vision encoder of a "
+                "GGUF file is in a separate file, mmproj-*.gguf: put it beside the first."
             )

@@ -5,14 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jax.numpy as jnp
-
 from gemma.gm._numbers import check_count, check_optional_count
 from gemma.gm.ckpts import Progress
 from gemma.gm.dialog import Format, format_for
 from gemma.gm.kernels import Screen
 from gemma.gm.nn import Transformer, fit_to_params
-from gemma.gm.text._answer_defaults import AnswerDefaults
+from gemma.gm.text._answer_defaults import AnswerDefaults, either
 from gemma.gm.text._answers import gather_all, iterate_texts, prompt_texts
 from gemma.gm.text._cache_pool import CachePool
 from gemma.gm.text._compilation import (
@@ -28,6 +26,7 @@ from gemma.gm.text._generation import Generation, growing_rows, texts_of, tokens
 from gemma.gm.text._loading import load, tokenizer_beside
 from gemma.gm.text._options import (
     check_list,
+    chosen_sampling,
     each_constraint,
     each_row,
     make_choice,
@@ -35,7 +34,7 @@ from gemma.gm.text._options import (
     token_ids,
 )
 from gemma.gm.text._pictures import as_sources
-from gemma.gm.text._programs import Programs, traced_programs
+from gemma.gm.text._programs import Programs, programs_for
 from gemma.gm.text._prompts import EncodedPrompt, Prompt, PromptEncoder, as_batch
 from gemma.gm.text._reading import Reading, read_ahead
 from gemma.gm.text._screen import head_screen
@@ -93,7 +92,7 @@ class Sampler(AnswerDefaults):
           stop_tokens: Tokens that end an answer, by id or text; see `stream`.
           cache_length: The most tokens of a prompt and its answer together. By default
             4,096, or what the model was trained for if that is less.
-          max_out_length: The most tokens of an answer.
+          max_out_length: The most tokens of an answer; by default what the cache holds.
           pad_length: Has no effect: prompts go through the model in chunks.
           prefill_chunk_length: Tokens of a prompt that go through the model at once.
           rewind_length: How many tokens of a state can be taken back without computing
@@ -137,7 +136,7 @@ class Sampler(AnswerDefaults):
             self.tokenizer.control_tokens, model.config
         )
         self._caches = CachePool(model.cache_dtype(params))
-        self._programs: Programs | None = None
+        self._programs: dict[int, Programs] = {}  # by rows, kept on disk
 
     @property
     def format(self) -> Format:
@@ -186,7 +185,7 @@ class Sampler(AnswerDefaults):
             cache_length=loaded.cache_length,
             **options,
         )
-        sampler._programs, sampler._screen = loaded.programs, loaded.screen
+        sampler._programs[1], sampler._screen = loaded.programs, loaded.screen
         return sampler
 
     def encode(self, prompt: Prompt) -> list[int]:
@@ -244,6 +243,7 @@ class Sampler(AnswerDefaults):
         num_logprobs: int | None = None,
         last_state: State | None = None,
         return_state: bool = False,
+        progress: Progress | None = None,
     ) -> Stream:
         """Returns an iterator over the tokens as they are made.
 
@@ -254,10 +254,10 @@ class Sampler(AnswerDefaults):
             several, or an array [N, H, W, C]; for a batch a list with an entry a
             prompt. See `vision.read_image` for what an image may be. Those of a
             conversation are in it.
-          max_new_tokens: The most tokens of an answer; by default `max_out_length`, or as
-            many as the cache has room for.
-          sampling: How tokens are chosen, for all rows or for each; or one object with
-            `get_next_tokens`, see `SamplingMethod`. By default the constructor's.
+          max_new_tokens: The most tokens of an answer; by default `max_out_length`.
+          sampling: How tokens are chosen, for all rows or for each; "model" for what the
+            checkpoint's files recommend; or one object with `get_next_tokens`, see
+            `SamplingMethod`. By default the constructor's.
           rng: Seed of the draws: a number or key for all, or one a row. With one for
             all, row i uses `rng + i`. By default a random one.
           stop: Strings that end an answer, besides the model's own ending tokens.
@@ -276,6 +276,7 @@ class Sampler(AnswerDefaults):
           last_state: Go on from here. Text and token ids follow its tokens; of a
             conversation, which is whole, what the state holds is not computed again.
           return_state: Whether the iterator's `state` will be asked for.
+          progress: Called with the tokens of the prompts read so far and in all.
 
         Raises:
           ValueError: An option is out of range, a prompt does not fit the cache, or
@@ -285,10 +286,9 @@ class Sampler(AnswerDefaults):
         """
         prompts = self._encode(prompt, images, last_state)
         limit = self.answer_limit(max_new_tokens)
-        if stop_tokens is None:
-            stop_tokens = self.stop_tokens
-        if forbidden_tokens is None:
-            forbidden_tokens = self.forbidden_tokens
+        chosen = chosen_sampling(either(sampling, self.sampling), self.model.checkpoint)
+        stop_tokens = either(stop_tokens, self.stop_tokens)
+        forbidden_tokens = either(forbidden_tokens, self.forbidden_tokens)
         vocab_size = self.model.config.vocab_size
         num_logprobs = check_optional_count(
             "num_logprobs", num_logprobs, at_least=0, at_most=vocab_size
@@ -315,7 +315,7 @@ class Sampler(AnswerDefaults):
         )
         with_logits, known = num_logprobs is not None, self.tokenizer.vocab_size
         choice = make_choice(
-            each_row(self.sampling if sampling is None else sampling, len(rows)),
+            each_row(chosen, len(rows)),
             row_seeds(rng, len(rows)) if rows else [],
             tokenizer=self.tokenizer,
             vocab_size=vocab_size,
@@ -324,7 +324,8 @@ class Sampler(AnswerDefaults):
             screen=None if with_logits else self._screen,
         )
         asked = Questions(
-            rows, prompts, choice, frozenset(stop_ids), num_logprobs, known, last_state
+            *(rows, prompts, choice, frozenset(stop_ids)),
+            *(num_logprobs, known, last_state, progress),
         )
         traced = choice.custom is not None
         runtime = self._runtime(len(rows), with_logits=with_logits, traced=traced)
@@ -364,15 +365,14 @@ class Sampler(AnswerDefaults):
     def _runtime(
         self, num_rows: int, *, with_logits: bool, traced: bool = False
     ) -> Runtime:
-        programs = self._programs
-        if programs is None or num_rows != 1 or with_logits or traced:
-            programs = traced_programs(
-                self.model,
-                batch_size=num_rows,
-                lengths=self._lengths,
-                dtype=jnp.dtype(self.model.cache_dtype(self.params)),
-                with_logits=with_logits,
-            )
+        programs = programs_for(
+            num_rows,
+            {} if traced else self._programs,
+            self.model,
+            self.params,
+            self._lengths,
+            with_logits=with_logits,
+        )
         made_for = self.model, self.params, programs, self._caches
         return Runtime(*made_for, self.cache_length)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Generator, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -16,16 +17,19 @@ from gemma.gm.text._decode import MAX_STEPS, MAX_STOP_IDS, Choice, Decoded
 from gemma.gm.text._draw import logprobs_of
 from gemma.gm.text._generation import GrowingRow, Piece, TokenLogprobs
 from gemma.gm.text._penalties import History, start_history
-from gemma.gm.text._pictures import image_starts
+from gemma.gm.text._pictures import Picture, image_starts
 from gemma.gm.text._prefill import prefill, see_image
 from gemma.gm.text._programs import Programs
 from gemma.gm.text._prompts import EncodedPrompt
 from gemma.gm.text._state import State
-from gemma.gm.typing import Cache, Params
+from gemma.gm.text._waiting import wait_for
+from gemma.gm.typing import Cache, Params, Progress
 
 # Steps of a call that asks for nothing: some hundredths of a second. Where an answer ends, twice
 # as many may have been for nothing.
 STEPS_A_CALL = 4
+# Calls that take longer are waited for in a way that hears Ctrl-C.
+_SLOW_S = 0.1
 
 _logprobs_of = jax.jit(logprobs_of, static_argnames="num_top")
 
@@ -61,6 +65,7 @@ class Questions:
       num_logprobs: How many log-probabilities come with each token, if any.
       num_known: How many tokens have a text; rows of the embedding beyond have none.
       last_state: What was computed before, if anything.
+      progress: Called with the tokens of the prompts read so far and in all.
     """
 
     rows: list[GrowingRow]
@@ -70,6 +75,7 @@ class Questions:
     num_logprobs: int | None
     num_known: int
     last_state: State | None
+    progress: Progress | None = None
 
 
 class Stream(Iterator[Piece]):
@@ -155,6 +161,7 @@ class Stream(Iterator[Piece]):
         It never waits for the host. At an early end, the last steps are for nothing.
         """
         made, room = self._begin(), self._room - 1
+        is_slow = True  # the first call waits for the prompt
         while True:
             step = made
             if room > 0:
@@ -162,7 +169,12 @@ class Stream(Iterator[Piece]):
                 num_steps = min(room, 1 if one_by_one else STEPS_A_CALL)
                 made = self._go_on(made, num_steps)
                 room -= num_steps
-            for tokens in np.asarray(step.tokens)[: int(step.num_steps)]:
+            begin_s = time.monotonic()
+            if is_slow:
+                wait_for(step.tokens)
+            all_tokens = np.asarray(step.tokens)[: int(step.num_steps)]
+            is_slow = time.monotonic() - begin_s > _SLOW_S
+            for tokens in all_tokens:
                 yield _Step(tokens, step.logits)
 
     def _discussed_steps(self) -> Generator["_Step", None, None]:
@@ -187,6 +199,7 @@ class Stream(Iterator[Piece]):
         """Yields steps of calls that are told which tokens may come."""
         made = self._begin(allowed=self._allowed())
         while True:
+            wait_for(made.last)
             yield _Step(np.asarray(made.last), made.logits)
             made = self._go_on(made, 1, allowed=self._allowed())
 
@@ -263,19 +276,23 @@ class Stream(Iterator[Piece]):
             [prompt.token_ids[n:] for prompt, n in zip(prompts, lengths, strict=True)],
             feed=run.programs.feed_chunk,
             images=[self._seen(prompt, n) for prompt, n in rest],
+            progress=self._asked.progress,
         )
 
     def _seen(self, prompt: EncodedPrompt, begin: int) -> dict[int, np.ndarray]:
         """Returns the vectors of the images after a place, by where they stand then."""
-        run = self._runtime
-        starts = image_starts(prompt.token_ids, run.model.config.vision)
+        starts = image_starts(prompt.token_ids, self._runtime.model.config.vision)
         return {
-            start - begin: np.asarray(
-                see_image(run.model, run.params, picture.pixels[None])
-            )[0].astype(np.float32)
+            start - begin: self._vectors_of(picture)
             for start, picture in zip(starts, prompt.pictures, strict=True)
             if start >= begin
         }
+
+    def _vectors_of(self, picture: Picture) -> np.ndarray:
+        run = self._runtime
+        seen = see_image(run.model, run.params, picture.pixels[None])
+        wait_for(seen)
+        return np.asarray(seen)[0].astype(np.float32)
 
     def _start_history(self) -> History | None:
         if self._asked.choice.screen is not None:

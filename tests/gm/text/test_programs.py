@@ -43,6 +43,14 @@ def test_what_was_kept_is_read(keep, monkeypatch):
     assert runs(begun)
 
 
+def test_what_is_read_counts_as_new(keep):
+    compile_missing([keep()])
+    program = keep()
+    os.utime(program._path, (1, 1))
+    assert runs(program)
+    assert program._path.stat().st_mtime > 1
+
+
 @pytest.mark.parametrize("content", [b"", b"words", b"\x80\x04N."])
 def test_damaged_files_are_replaced(keep, content):
     program = keep()
