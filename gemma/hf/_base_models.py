@@ -39,7 +39,8 @@ class BaseModel(PreTrainedModel):
             and not under `jax.jit` and the like.
           params: Instead of the model's.
           **options: `output_hidden_states`, `output_attentions`, `return_dict`; by
-            default as the config says.
+            default as the config says. `token_type_ids` of zeros, for no token of a
+            text is part of an image.
         """
         found = self._pass(
             self._params_or(params),

@@ -19,6 +19,7 @@ from gemma.gm.weights import QuantizedArray, init_params, num_params
 from gemma.hf._arrays import device_of, is_torch, to_ids, to_torch
 from gemma.hf._config import PretrainedConfig, as_config
 from gemma.hf._dynamic_cache import DynamicCache
+from gemma.hf._eyes import check_types
 from gemma.hf._loading import Options, open_pretrained
 from gemma.hf._outputs import ModelOutput
 from gemma.hf._passes import (
@@ -290,6 +291,8 @@ class PreTrainedModel:
         new = read_inputs(
             input_ids, attention_mask, position_ids, inputs_embeds, past_key_values
         )
+        options = dict(options)
+        check_types(options.pop("token_type_ids", None), input_ids, None)
         return self._pass_over(params, new, past_key_values, use_cache, options)
 
     def _pass_over(

@@ -287,3 +287,10 @@ def test_inputs_that_cannot_be_done(inputs, error, message, lm):
 def test_config_of_another_class():
     with pytest.raises(TypeError, match="takes a GemmaConfig; found a Gemma2Config"):
         hf.GemmaModel(hf.Gemma2Config())
+
+
+def test_types_of_a_text_are_zeros(lm):
+    found = lm(IDS, token_type_ids=np.zeros_like(IDS)).logits
+    assert_close(found, lm(IDS).logits, law="cached")
+    with pytest.raises(ValueError, match="token_type_ids do not say what input_ids"):
+        lm(IDS, token_type_ids=np.ones_like(IDS))
