@@ -32,8 +32,9 @@ from gemma.gm.nn._config import (
     repeat_pattern,
 )
 from gemma.gm.nn._fitting import fit_to_params
+from gemma.gm.nn._outputs import Features, Output
 from gemma.gm.nn._padding import features_of_padded
-from gemma.gm.nn._transformer import Features, Output, Transformer
+from gemma.gm.nn._transformer import Transformer
 
 __getattr__ = lazily(__name__)
 

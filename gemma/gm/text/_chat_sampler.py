@@ -12,7 +12,7 @@ from gemma.gm.nn import Transformer
 from gemma.gm.text._answer_defaults import AnswerDefaults
 from gemma.gm.text._custom_sampling import SamplingMethod
 from gemma.gm.text._generation import Piece
-from gemma.gm.text._pictures import as_sources
+from gemma.gm.text._pictures import as_sources, without_padding
 from gemma.gm.text._printing import printer
 from gemma.gm.text._reading import Reading
 from gemma.gm.text._sampler import Sampler
@@ -320,7 +320,9 @@ class ChatSampler(AnswerDefaults):
             # Placeholders are but words to a model without eyes.
             parts = [Image(source) for source in sources]
             return Turn.user(*parts, prompt)
-        return fill_placeholders(prompt, sources, self._sampler.format)
+        style = self._sampler.format
+        sources = without_padding(sources, prompt.count(style.image_placeholder))
+        return fill_placeholders(prompt, sources, style)
 
     def _open_question(self, images: Any) -> tuple[list[Turn], Turn]:
         """Returns the turns before the question that the conversation ends with."""
