@@ -29,6 +29,7 @@ from gemma.gm.nn._embedder import (
     unembed,
     unembed_largest,
 )
+from gemma.gm.nn._explicit_axes import on_any_mesh
 from gemma.gm.nn._outputs import Features, Output
 from gemma.gm.nn._variables import check_dtype, params_of
 from gemma.gm.typing import Cache, DType, Params
@@ -142,6 +143,7 @@ class Transformer:
             dtype=dtype,
         )
 
+    @on_any_mesh
     def see(
         self, variables: Params, images: UInt8[Array, "I S S 3"]
     ) -> Float[Array, "I T D"]:
@@ -159,6 +161,7 @@ class Transformer:
         params = params_of(variables, "see")
         return soft_tokens(params["vision"], self.config.vision, images)
 
+    @on_any_mesh
     def embed(
         self, variables: Params, tokens: Int[Array, "*B"]
     ) -> Float[Array, "*B D"]:
@@ -172,6 +175,7 @@ class Transformer:
         dtype = self.activation_dtype(params)
         return embed(params["embedder"], tokens, dtype=dtype)
 
+    @on_any_mesh
     def apply(
         self,
         variables: Params,
@@ -213,6 +217,7 @@ class Transformer:
         output = Output(self.logits(variables, found.x), *found[1:])
         return output if len(lead) == 1 else with_axes_of_rows(output, lead)
 
+    @on_any_mesh
     def features(
         self,
         variables: Params,
@@ -284,12 +289,14 @@ class Transformer:
             attention_weights=tuple(weights) if return_attention_weights else None,
         )
 
+    @on_any_mesh
     def logits(
         self, variables: Params, x: Float[Array, "*B D"]
     ) -> Float[Array, "*B V"]:
         """Returns the logits of vectors that `features` made, in float32."""
         return unembed(variables["params"]["embedder"], self.config, x)
 
+    @on_any_mesh
     def largest_logits(
         self,
         variables: Params,

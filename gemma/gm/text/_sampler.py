@@ -11,7 +11,7 @@ from gemma.gm._numbers import check_count, check_optional_count
 from gemma.gm.ckpts import Progress
 from gemma.gm.dialog import Format, format_for
 from gemma.gm.kernels import Screen
-from gemma.gm.nn import Transformer, fit_to_params
+from gemma.gm.nn import Transformer, fit_to_params, with_automatic_axes
 from gemma.gm.text._answer_defaults import AnswerDefaults
 from gemma.gm.text._answers import gather_all, iterate_texts, prompt_texts
 from gemma.gm.text._cache_pool import CachePool
@@ -117,7 +117,7 @@ class Sampler(AnswerDefaults):
         rewind = check_count("rewind_length", rewind_length, at_least=2 * STEPS_A_CALL)
         enable_compilation_cache()
         self.model = model = fit_to_params(model, params)
-        self.params = params
+        self.params = with_automatic_axes(params)
         self.tokenizer = tokenizer or tokenizer_beside(model, params)
         self._lengths = Lengths(
             cache=cache_length or default_cache_length(model.config),

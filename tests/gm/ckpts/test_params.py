@@ -70,7 +70,9 @@ def test_options_of_deepmind(tiny_folder, tiny_model, tmp_path):
             tiny_folder(name), donate=donate, quantize=False, dtype=jnp.float32
         )
         assert_same(found, tiny_model(name).params)
-    with pytest.raises(ValueError, match=r"quantize=True renames weights.*dtype='int8'"):
+    with pytest.raises(
+        ValueError, match=r"quantize=True renames weights.*dtype='int8'"
+    ):
         load_params(tiny_folder(name), quantize=True)
     for wait in (True, False):
         path = tmp_path / str(wait)
