@@ -16,6 +16,8 @@ from jax.sharding import PartitionSpec as P
 
 from gemma.gm.typing import Params
 
+# What has an axis of rows, by name, where it was not passed by place.
+_ROWS = ("variables", "tokens", "x", "images")
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -27,11 +29,10 @@ def on_any_mesh(method: _F) -> _F:
     """
 
     @functools.wraps(method)
-    def call(self: Any, variables: Params, rows: Any, *args: Any, **options: Any):
-        given = (variables, rows, args, options)
-        mesh = _explicit_mesh(given)
+    def call(self: Any, *args: Any, **options: Any):
+        mesh = _explicit_mesh(given := (args, options))
         if mesh is None:
-            return method(self, variables, rows, *args, **options)
+            return method(self, *args, **options)
         leaves, tree = jax.tree.flatten(given)
         places = [i for i, leaf in enumerate(leaves) if _is_array(leaf)]
 
@@ -39,12 +40,13 @@ def on_any_mesh(method: _F) -> _F:
             whole = list(leaves)
             for place, array in zip(places, arrays, strict=True):
                 whole[place] = array
-            variables, rows, args, options = jax.tree.unflatten(tree, whole)
-            found = method(self, variables, rows, *args, **options)
+            args, options = jax.tree.unflatten(tree, whole)
+            found = method(self, *args, **options)
             if not hasattr(found, "cache"):
                 return found, None
             return found._replace(cache=None), found.cache
 
+        rows = [*args, *(options[name] for name in _ROWS if name in options)][1]
         by_row = NamedSharding(mesh, P(*_spec(rows)[:-1]))
         cache = jax.tree.map(
             lambda x: NamedSharding(mesh, P(*_spec(x))), options.get("cache")
@@ -76,7 +78,7 @@ def with_automatic_axes(tree: Params) -> Params:
     return tree if _explicit_mesh(tree) is None else jax.tree.map(place, tree)
 
 
-def in_mesh_of(tree: Params) -> contextlib.AbstractContextManager[Any]:
+def in_mesh_of(tree: Any) -> contextlib.AbstractContextManager[Any]:
     """Returns a context of the mesh that arrays lie on, if it has several devices.
 
     A caller may have set a mesh of explicit axes, which the arrays do not have.

@@ -36,7 +36,8 @@ def test_any_leading_axes(tiny, random_tokens, shape):
     assert found.logits.shape == (*shape, tiny.model.config.vocab_size)
     np.testing.assert_array_equal(found.logits.reshape(-1, 7, 496), expected.logits)
     assert found.hidden_states[1].shape == (*shape, 24)
-    last = apply(tiny, tokens, return_last_only=True).logits
+    named = {"tokens": tokens, "return_last_only": True}
+    last = tiny.model.apply({"params": tiny.params}, **named).logits
     assert last.shape == (*shape[:-1], 496)
     assert_close(last.reshape(-1, 496), expected.logits[:, -1])
 

@@ -38,7 +38,7 @@ loss = lambda params, tokens: (run(params, tokens) ** 2).mean()
 wanted = jax.jit(jax.grad(loss))(one, tokens)["layer_0"]["mlp"]["up"]
 np.testing.assert_allclose(jax.jit(run)(many, tokens), expected, atol=1e-4)
 jax.set_mesh(mesh)
-found = run(many, rows)
+found = model.apply({"params": many}, tokens=rows).logits
 np.testing.assert_allclose(found, expected, atol=1e-4)
 assert jax.typeof(found).sharding.spec[0] == "data", jax.typeof(found)
 up = jax.jit(jax.grad(loss))(many, rows)["layer_0"]["mlp"]["up"]
