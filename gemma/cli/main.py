@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from gemma import __version__
+from gemma._shared_name import is_overwritten, other_package
 from gemma.cli.bench import bench
 from gemma.cli.chat import chat
 from gemma.cli.convert import convert
@@ -54,6 +55,10 @@ def _root(
 
 def run(args: Sequence[str]) -> int:
     """Runs one command line; returns its exit code."""
+    if (found := other_package()) is not None:
+        say(f"{'error' if is_overwritten() else 'warning'}: {found}")
+        if is_overwritten():
+            return 1
     try:
         return app(list(args), prog_name="gemma", standalone_mode=False) or 0
     except Exception as error:

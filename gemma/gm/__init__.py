@@ -4,8 +4,10 @@ math · losses · kernels · weights · peft · vision · nn · ckpts · text ·
 """
 
 import importlib
+import warnings
 from types import ModuleType
 
+from gemma._shared_name import other_package
 from gemma.gm._elsewhere import missing_name
 
 _ROOMS = (
@@ -23,6 +25,9 @@ _ROOMS = (
     "vision",
     "weights",
 )
+
+if (_found := other_package()) is not None:
+    warnings.warn(_found, stacklevel=2)
 
 
 def __getattr__(name: str) -> ModuleType:

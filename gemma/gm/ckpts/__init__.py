@@ -39,11 +39,9 @@ if TYPE_CHECKING:
         Checkpoint,
         Progress,
         default_dtype,
-        load_config,
-        load_model,
-        load_params,
         open_checkpoint,
     )
+    from gemma.gm.ckpts._loaders import load_config, load_model, load_params
     from gemma.gm.ckpts._names_huggingface import config_from_json, config_to_json
     from gemma.gm.ckpts._orbax_save import save_orbax, save_params
     from gemma.gm.ckpts._origins import origin_of
@@ -67,9 +65,9 @@ __getattr__ = lazily(
         "gguf_rounded": "_gguf_tensors",
         "infer_config": "_deepmind_tree",
         "load_classifier": "_classifiers",
-        "load_config": "_load",
-        "load_model": "_load",
-        "load_params": "_load",
+        "load_config": "_loaders",
+        "load_model": "_loaders",
+        "load_params": "_loaders",
         "open_checkpoint": "_load",
         "origin_of": "_origins",
         "read_classifier": "_classifiers",

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gemma.gm import hub, kernels, peft
+from gemma.gm import kernels, peft
 from gemma.gm.ckpts._errors import CheckpointError
 from gemma.gm.ckpts._foreign import refuse_foreign, refuse_split
 from gemma.gm.ckpts._gguf import EMBEDDING, GgufFile, find_gguf, find_mmproj
@@ -267,55 +267,6 @@ def _each(sharding: Any, names: Iterable[str]) -> Any:
         return found
 
     return {ours: find(ours) for ours in names}
-
-
-def load_config(path: Path | str) -> TransformerConfig:
-    """Returns the config of a checkpoint without reading its weights."""
-    return open_checkpoint(path).config
-
-
-def load_model(
-    path: Path | str, *, dtype: DType | None = None, progress: Progress | None = None
-) -> tuple[Transformer, Params]:
-    """Returns the model of a checkpoint and its params.
-
-    Args:
-      path: A Hugging Face folder, a GGUF file or a directory of Orbax.
-      dtype: Dtype of the weights; see `Checkpoint.read_params`.
-      progress: Called with the bytes of weights made so far and in all.
-
-    Raises:
-      CheckpointError: A tensor is missing, unknown or of the wrong shape, a file is
-        truncated, or the architecture is not a Gemma.
-    """
-    checkpoint = open_checkpoint(path)
-    return checkpoint.model, checkpoint.read_params(dtype=dtype, progress=progress)
-
-
-def load_params(
-    path: Path | str,
-    *,
-    dtype: DType | None = None,
-    text_only: bool = False,
-    sharding: Any = None,
-    progress: Progress | None = None,
-) -> Params:
-    """Returns the params of a checkpoint.
-
-    Args:
-      path: What `open_checkpoint` opens, or a name that `gm.hub.resolve` knows, such as
-        one of `CheckpointPath`.
-      dtype: Dtype of the weights; see `Checkpoint.read_params`.
-      text_only: Leave the eyes of a model out: they are not read.
-      sharding: Where to put the weights; see `Checkpoint.read_params`.
-      progress: Called with the bytes of weights made so far and in all.
-
-    Raises:
-      CheckpointError: There is no whole checkpoint.
-      CheckpointNotFoundError: There is no such model, or it cannot be fetched.
-    """
-    checkpoint = open_checkpoint(hub.resolve(path), text_only=text_only)
-    return checkpoint.read_params(dtype=dtype, sharding=sharding, progress=progress)
 
 
 def default_dtype() -> DType:

@@ -96,6 +96,7 @@ def save_params(
     *,
     model: Transformer | None = None,
     dtype: DType | None = None,
+    wait_until_finished: bool = True,
 ) -> None:
     """Writes params to a directory that DeepMind's library can load, and we too.
 
@@ -108,6 +109,7 @@ def save_params(
         and caps are those of the published model of these sizes.
       dtype: Float dtype to write; by default that of the embedding, float32 for a
         packed one.
+      wait_until_finished: Has no effect: it is always finished.
 
     Raises:
       FileExistsError: There is something at the path.

@@ -31,9 +31,11 @@ from gemma.gm.nn._config import (
     gemma3_config,
     repeat_pattern,
 )
+from gemma.gm.nn._explicit_axes import in_mesh_of, with_automatic_axes
 from gemma.gm.nn._fitting import fit_to_params
+from gemma.gm.nn._outputs import Features, Output
 from gemma.gm.nn._padding import features_of_padded
-from gemma.gm.nn._transformer import Features, Output, Transformer
+from gemma.gm.nn._transformer import Transformer
 
 __getattr__ = lazily(__name__)
 
@@ -67,5 +69,7 @@ __all__ = [
     "gemma2_config",
     "gemma3_config",
     "grow_cache",
+    "in_mesh_of",
     "repeat_pattern",
+    "with_automatic_axes",
 ]

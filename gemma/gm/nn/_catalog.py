@@ -1,9 +1,12 @@
 """The published models: a table.
 
-Sizes are those of the released checkpoints. `Gemma3_4B` and larger have eyes.
+Sizes are those of the released checkpoints. `Gemma3_4B` and larger have eyes. The config
+of each stands beside the function that makes it: `gm.nn.Gemma3_4B.config`.
 """
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar, cast
 
 from gemma.gm.nn._config import (
     RopeConfig,
@@ -82,51 +85,94 @@ CATALOG: dict[str, TransformerConfig] = {
 }
 
 
+class PublishedModel(Protocol):
+    """A function that makes a published model."""
+
+    config: TransformerConfig
+
+    def __call__(self) -> Transformer:
+        """Returns the model."""
+        ...
+
+
+class SeeingModel(Protocol):
+    """A function that makes a published model with a vision encoder."""
+
+    config: TransformerConfig
+
+    def __call__(self, *, text_only: bool = False) -> Transformer:
+        """Returns the model; without the encoder if `text_only`."""
+        ...
+
+
+_T = TypeVar("_T")
+
+
+def _known_as(kind: type[_T]) -> Callable[[Callable[..., Transformer]], _T]:
+    """Gives a function its model's config, by the name of both."""
+
+    def add(make: Any) -> _T:
+        make.config = CATALOG[make.__name__]
+        return cast(_T, make)
+
+    return add
+
+
+@_known_as(PublishedModel)
 def Gemma1_2B() -> Transformer:  # noqa: N802
     """Gemma, Gemma 1.1 and CodeGemma of 2B."""
     return Transformer(CATALOG["Gemma1_2B"])
 
 
+@_known_as(PublishedModel)
 def Gemma1_7B() -> Transformer:  # noqa: N802
     """Gemma, Gemma 1.1 and CodeGemma of 7B."""
     return Transformer(CATALOG["Gemma1_7B"])
 
 
+@_known_as(PublishedModel)
 def Gemma2_2B() -> Transformer:  # noqa: N802
     """Gemma 2 and ShieldGemma of 2B."""
     return Transformer(CATALOG["Gemma2_2B"])
 
 
+@_known_as(PublishedModel)
 def Gemma2_9B() -> Transformer:  # noqa: N802
     """Gemma 2 and ShieldGemma of 9B."""
     return Transformer(CATALOG["Gemma2_9B"])
 
 
+@_known_as(PublishedModel)
 def Gemma2_27B() -> Transformer:  # noqa: N802
     """Gemma 2 and ShieldGemma of 27B."""
     return Transformer(CATALOG["Gemma2_27B"])
 
 
+@_known_as(PublishedModel)
 def Gemma3_270M() -> Transformer:  # noqa: N802
     """Gemma 3 of 270M."""
     return Transformer(CATALOG["Gemma3_270M"])
 
 
+@_known_as(PublishedModel)
 def Gemma3_1B() -> Transformer:  # noqa: N802
     """Gemma 3 of 1B."""
     return Transformer(CATALOG["Gemma3_1B"])
 
 
+@_known_as(SeeingModel)
 def Gemma3_4B(*, text_only: bool = False) -> Transformer:  # noqa: N802
     """Gemma 3 of 4B, with eyes unless `text_only`."""
     return _with_eyes("Gemma3_4B", text_only)
 
 
+@_known_as(SeeingModel)
 def Gemma3_12B(*, text_only: bool = False) -> Transformer:  # noqa: N802
     """Gemma 3 of 12B, with eyes unless `text_only`."""
     return _with_eyes("Gemma3_12B", text_only)
 
 
+@_known_as(SeeingModel)
 def Gemma3_27B(*, text_only: bool = False) -> Transformer:  # noqa: N802
     """Gemma 3 of 27B, with eyes unless `text_only`."""
     return _with_eyes("Gemma3_27B", text_only)

@@ -6,7 +6,7 @@ W words of 32 of its bits.
 
 import dataclasses
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,11 @@ from jaxtyping import Array, Bool, Float, Int, UInt8, UInt32
 from gemma.gm import kernels
 from gemma.gm.kernels import Screen, Shortlist, rms_norm
 from gemma.gm.math import RopeTable, ends_of_runs, rope_table
+from gemma.gm.nn._batches import (
+    mask_of_attention,
+    with_axes_of_rows,
+    with_one_axis_of_rows,
+)
 from gemma.gm.nn._block import block, block_specs
 from gemma.gm.nn._cache import NewTokens, init_cache
 from gemma.gm.nn._config import LayerConfig, TransformerConfig
@@ -24,49 +29,19 @@ from gemma.gm.nn._embedder import (
     unembed,
     unembed_largest,
 )
+from gemma.gm.nn._explicit_axes import on_any_mesh
+from gemma.gm.nn._outputs import Features, Output
 from gemma.gm.nn._soft_tokens import soft_token, spread
 from gemma.gm.nn._variables import check_dtype, params_of
 from gemma.gm.typing import Cache, DType, Params
 from gemma.gm.vision import soft_tokens, vision_specs
 from gemma.gm.weights import ParamSpec, QuantizedArray, init_params, is_narrow
 
+# The padding token of every Gemma.
+_PAD = 0
 # Traced once for each kind of layer and not for each layer, which makes a start on an
 # 18-layer model half a second faster. XLA inlines the calls.
 _block = jax.jit(block, static_argnames=("config", "return_weights"))
-
-
-class Output(NamedTuple):
-    """What `Transformer.apply` returns.
-
-    Attributes:
-      logits: [B, L, V], or [B, V] with `last_only`; float32.
-      cache: The cache with the new tokens, if one was given.
-      hidden_states: With `return_hidden_states`: the scaled embeddings, the residual
-        stream after each layer but the last, and the input of the head.
-      attention_weights: With `return_attention_weights`: where each layer looked.
-        With a cache, its slots come first, then the new tokens.
-    """
-
-    logits: Float[Array, "..."]
-    cache: Cache | None = None
-    hidden_states: tuple[Float[Array, "B L D"], ...] | None = None
-    attention_weights: tuple[Float[Array, "B N L S"], ...] | None = None
-
-
-class Features(NamedTuple):
-    """What `Transformer.features` returns.
-
-    Attributes:
-      x: [B, L, D], or [B, D] with `last_only`: the last hidden state, normalised.
-      cache: As in `Output`.
-      hidden_states: As in `Output`.
-      attention_weights: As in `Output`.
-    """
-
-    x: Float[Array, "..."]
-    cache: Cache | None = None
-    hidden_states: tuple[Float[Array, "B L D"], ...] | None = None
-    attention_weights: tuple[Float[Array, "B N L S"], ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -169,6 +144,7 @@ class Transformer:
             dtype=dtype,
         )
 
+    @on_any_mesh
     def see(
         self, variables: Params, images: UInt8[Array, "I S S 3"]
     ) -> Float[Array, "I T D"]:
@@ -186,6 +162,7 @@ class Transformer:
         params = params_of(variables, "see")
         return soft_tokens(params["vision"], self.config.vision, images)
 
+    @on_any_mesh
     def embed(
         self, variables: Params, tokens: Int[Array, "*B"]
     ) -> Float[Array, "*B D"]:
@@ -199,12 +176,15 @@ class Transformer:
         dtype = self.activation_dtype(params)
         return embed(params["embedder"], tokens, dtype=dtype)
 
+    @on_any_mesh
     def apply(
         self,
         variables: Params,
-        tokens: Int[Array, "B L"],
+        tokens: Int[Array, "*B L"],
         *,
         images: UInt8[Array, "I S S 3"] | None = None,
+        return_last_only: bool = False,
+        attention_mask: Bool[Array, "..."] | Int[Array, "..."] | None = None,
         **options: Any,
     ) -> Output:
         """Runs the model over tokens, to the logits.
@@ -214,17 +194,31 @@ class Transformer:
 
         Args:
           variables: `{"params": params}`.
-          tokens: Token ids. For each image they have the soft token of the config, as
-            often as an image has soft tokens.
+          tokens: Token ids of one text, or of several with any leading axes, which the
+            output then has too; a cache has one axis of rows for all of them. For each
+            image they have the soft token of the config, as often as an image has soft
+            tokens.
           images: Pixels of all images, in the order in which the tokens name them.
-          **options: See `features`.
+          return_last_only: As in DeepMind's library: `last_only`, and tokens of id 0 are
+            padding if no mask is given.
+          attention_mask: Instead of `mask`: [*B, L], True for tokens; or [*B, L, L], if
+            it is causal but for padding. Others are refused.
+          **options: See `features`, with the leading axes of the tokens.
         """
+        params_of(variables, "apply")
+        if attention_mask is not None:
+            options["mask"] = mask_of_attention(attention_mask, options, tokens)
+        tokens, options, lead = with_one_axis_of_rows(tokens, options)
+        if return_last_only:
+            options = {"mask": tokens != _PAD, **options, "last_only": True}
         if images is not None:
             soft = self.see(variables, images)
             options["soft"] = spread(soft, tokens == soft_token(self.config))
         found = self.features(variables, tokens, **options)
-        return Output(self.logits(variables, found.x), *found[1:])
+        output = Output(self.logits(variables, found.x), *found[1:])
+        return output if len(lead) == 1 else with_axes_of_rows(output, lead)
 
+    @on_any_mesh
     def features(
         self,
         variables: Params,
@@ -302,12 +296,14 @@ class Transformer:
             attention_weights=tuple(weights) if return_attention_weights else None,
         )
 
+    @on_any_mesh
     def logits(
         self, variables: Params, x: Float[Array, "*B D"]
     ) -> Float[Array, "*B V"]:
         """Returns the logits of vectors that `features` made, in float32."""
         return unembed(variables["params"]["embedder"], self.config, x)
 
+    @on_any_mesh
     def largest_logits(
         self,
         variables: Params,

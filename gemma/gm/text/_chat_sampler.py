@@ -21,7 +21,7 @@ from gemma.gm.text._answer_defaults import AnswerDefaults, either
 from gemma.gm.text._conversation_room import fit_turns
 from gemma.gm.text._custom_sampling import AnySampling
 from gemma.gm.text._generation import Piece
-from gemma.gm.text._pictures import as_sources
+from gemma.gm.text._pictures import as_sources, without_padding
 from gemma.gm.text._printing import printer
 from gemma.gm.text._reading import Reading
 from gemma.gm.text._sampler import Sampler
@@ -350,7 +350,9 @@ class ChatSampler(AnswerDefaults):
             # Placeholders are but words to a model without eyes.
             parts = [Image(source) for source in sources]
             return Turn.user(*parts, prompt)
-        return fill_placeholders(prompt, sources, self._sampler.format)
+        style = self._sampler.format
+        sources = without_padding(sources, prompt.count(style.image_placeholder))
+        return fill_placeholders(prompt, sources, style)
 
     def _last_turn(self, images: Any) -> tuple[list[Turn], Turn]:
         """Returns the turns before the one that the conversation ends with, and it."""

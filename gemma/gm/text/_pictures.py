@@ -111,6 +111,25 @@ def _as_list(images: Any) -> list[object]:
     return list(images) if is_several else [images]
 
 
+def without_padding(images: Sequence[object], num_places: int) -> Sequence[object]:
+    """Returns images without those that fill an array up: zeros that have no place.
+
+    A batch [B, N, H, W, C] has as many images for each prompt as the longest needs.
+
+    Args:
+      images: Images of one prompt.
+      num_places: How many it has placeholders for.
+    """
+    end = len(images)
+    while end > num_places and _is_blank(images[end - 1]):
+        end -= 1
+    return images[:end]
+
+
+def _is_blank(image: Any) -> bool:
+    return hasattr(image, "__array__") and hasattr(image, "ndim") and not np.any(image)
+
+
 def expand_images(
     segments: Iterable[Segment], nums_pictures: Sequence[int], format: Format
 ) -> list[Expanded]:

@@ -23,6 +23,7 @@ from gemma.gm.text._pictures import (
     PictureTaker,
     expand_images,
     image_starts,
+    without_padding,
 )
 from gemma.gm.text._tokenizer import Tokenizer
 from gemma.gm.vision import VisionConfig
@@ -160,8 +161,8 @@ class PromptEncoder:
 
         Args:
           prompt: A prompt.
-          images: Images for the placeholders of a text or the soft tokens of ids; those
-            of a conversation are in it.
+          images: Images for the placeholders of a text or the soft tokens of ids, and
+            arrays of zeros that fill a batch up; those of a conversation are in it.
           before: What text and token ids follow. A conversation is always whole.
 
         Raises:
@@ -193,8 +194,9 @@ class PromptEncoder:
         if self.vision is None:
             self._refuse(images)
             return EncodedPrompt(self.tokenizer.encode(text))
-        parts = [Image(source) for source in images]
-        return self._encode_segments([Segment(text, True, None)], parts)
+        segments = [Segment(text, True, None)]
+        images = without_padding(images, self._num_placeholders(segments))
+        return self._encode_segments(segments, [Image(source) for source in images])
 
     def _encode_conversation(self, conversation: Conversation) -> EncodedPrompt:
         parts = (part for turn in conversation.turns for part in turn.parts)
@@ -255,6 +257,7 @@ class PromptEncoder:
         if self.vision is None:
             self._refuse(images)
         starts = image_starts(ids, self.vision)
+        images = without_padding(images, len(starts))
         if len(starts) != len(images):
             raise ValueError(
                 f"The prompt has soft tokens of {len(starts)} images and {len(images)} "

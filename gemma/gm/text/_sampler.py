@@ -9,7 +9,7 @@ from gemma.gm._numbers import check_count, check_optional_count
 from gemma.gm.ckpts import Progress
 from gemma.gm.dialog import Format, format_for
 from gemma.gm.kernels import Screen
-from gemma.gm.nn import Transformer, fit_to_params
+from gemma.gm.nn import Transformer, fit_to_params, with_automatic_axes
 from gemma.gm.text._answer_defaults import AnswerDefaults, either
 from gemma.gm.text._answers import gather_all, iterate_texts, prompt_texts
 from gemma.gm.text._cache_pool import CachePool
@@ -117,7 +117,7 @@ class Sampler(AnswerDefaults):
         rewind = check_count("rewind_length", rewind_length, at_least=2 * STEPS_A_CALL)
         enable_compilation_cache()
         self.model = model = fit_to_params(model, params)
-        self.params = params
+        self.params = with_automatic_axes(params)
         self.tokenizer = tokenizer or tokenizer_beside(model, params)
         self._lengths = Lengths(
             cache=cache_length or default_cache_length(model.config),
@@ -287,8 +287,8 @@ class Sampler(AnswerDefaults):
         prompts = self._encode(prompt, images, last_state)
         limit = self.answer_limit(max_new_tokens)
         chosen = chosen_sampling(either(sampling, self.sampling), self.model.checkpoint)
-        stop_tokens = either(stop_tokens, self.stop_tokens)
-        forbidden_tokens = either(forbidden_tokens, self.forbidden_tokens)
+        ends: Sequence[str | int] = either(stop_tokens, self.stop_tokens)
+        forbidden: Sequence[str | int] = either(forbidden_tokens, self.forbidden_tokens)
         vocab_size = self.model.config.vocab_size
         num_logprobs = check_optional_count(
             "num_logprobs", num_logprobs, at_least=0, at_most=vocab_size
@@ -296,13 +296,13 @@ class Sampler(AnswerDefaults):
         check_list("stop", stop)
         stop_ids = {
             *self.tokenizer.stop_ids,
-            *token_ids("stop_tokens", stop_tokens, self.tokenizer, vocab_size),
+            *token_ids("stop_tokens", ends, self.tokenizer, vocab_size),
         }
         rooms = [room_for(len(p.token_ids), limit, self.cache_length) for p in prompts]
         matchers = [
             asked and self._grammars.start(asked, max_tokens=room)
             for asked, room in each_constraint(
-                constraint, schema, [*stop, *stop_tokens], rooms
+                constraint, schema, [*stop, *ends], rooms
             )
         ]
         rows = growing_rows(
@@ -319,7 +319,7 @@ class Sampler(AnswerDefaults):
             row_seeds(rng, len(rows)) if rows else [],
             tokenizer=self.tokenizer,
             vocab_size=vocab_size,
-            forbidden_tokens=forbidden_tokens,
+            forbidden_tokens=forbidden,
             never=self._image_tokens,
             screen=None if with_logits else self._screen,
         )

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from gemma.gm.nn import Transformer, can_rewind
+from gemma.gm.nn import Transformer, can_rewind, in_mesh_of
 from gemma.gm.text._pictures import common_length
 from gemma.gm.text._prompts import EncodedPrompt
 from gemma.gm.typing import Cache, Params
@@ -50,8 +50,9 @@ class State:
         """Scores of what may follow the last token of each row."""
         begin = np.array([len(ids) - 1 for ids in self.token_ids], np.int32)
         last = np.array([[ids[-1]] for ids in self.token_ids], np.int32)
-        cache = self._cache_at(begin)
-        return _next_logits(self.model, self.params, cache, last)[0]
+        with in_mesh_of(self.params):
+            cache = self._cache_at(begin)
+            return _next_logits(self.model, self.params, cache, last)[0]
 
     def check_fits(self, num_rows: int, params: Params, cache_length: int) -> None:
         """Raises ValueError if a sampler cannot go on from here with so many prompts."""

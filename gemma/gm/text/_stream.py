@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from gemma.gm.kernels import ALONE, Exchange, can_exchange
-from gemma.gm.nn import Transformer
+from gemma.gm.nn import Transformer, in_mesh_of
 from gemma.gm.text._cache_pool import CachePool
 from gemma.gm.text._decode import MAX_STEPS, MAX_STOP_IDS, Choice, Decoded
 from gemma.gm.text._draw import logprobs_of
@@ -103,7 +103,9 @@ class Stream(Iterator[Piece]):
         return self
 
     def __next__(self) -> Piece:
-        return next(self._pieces)
+        # Weights of one device need no mesh, and this runs for each token.
+        with in_mesh_of(self._runtime.params["final_norm"]):
+            return next(self._pieces)
 
     @property
     def prompts(self) -> list[EncodedPrompt]:

@@ -62,6 +62,24 @@ def test_packed_params_are_written_as_numbers(tiny_of, tmp_path):
     assert_same(load_params(tmp_path / "p", dtype=jnp.float32), expected)
 
 
+def test_options_of_deepmind(tiny_folder, tiny_model, tmp_path):
+    pytest.importorskip("orbax.checkpoint")
+    name = "gemma1_mqa"
+    for donate in (True, False):
+        found = load_params(
+            tiny_folder(name), donate=donate, quantize=False, dtype=jnp.float32
+        )
+        assert_same(found, tiny_model(name).params)
+    with pytest.raises(
+        ValueError, match=r"quantize=True renames weights.*dtype='int8'"
+    ):
+        load_params(tiny_folder(name), quantize=True)
+    for wait in (True, False):
+        path = tmp_path / str(wait)
+        save_params(found, path, wait_until_finished=wait)
+        assert_same(load_params(path, dtype=jnp.float32), found)
+
+
 def test_params_of_something_else(tmp_path):
     with pytest.raises(ValueError, match=r"no params of a Gemma: 'layer_0/attn/q' is"):
         save_params({"w": jnp.ones(3)}, tmp_path / "p")

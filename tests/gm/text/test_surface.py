@@ -45,3 +45,26 @@ def test_promised_surface_2_chat_sampler(tiny_of, tiny_tokenizer):
     assert isinstance(drawn, str)
     assert sampler.last_state is not None
     assert isinstance(sampler.sampler, gm.text.Sampler)
+
+
+@pytest.mark.slow
+def test_slots_of_images_that_are_not_used(tiny_of, tiny_tokenizer):
+    """A batch of DeepMind's library: [B, N, H, W, C], zeros where a prompt has fewer."""
+    tiny = tiny_of(SEEING)
+    options = {"tokenizer": tiny_tokenizer, "cache_length": 256}
+    sampler = gm.text.Sampler(model=tiny.model, params=tiny.params, **options)
+    images = np.random.default_rng(0).integers(1, 256, (2, 2, 40, 30, 3), np.uint8)
+    images[1, 1] = 0
+    prompts = ["<start_of_image> and <start_of_image>", "it is <start_of_image>"]
+    found = sampler.generate(prompts, images=images, max_new_tokens=4)
+    expected = sampler.generate(
+        prompts, images=[list(images[0]), [images[1, 0]]], max_new_tokens=4
+    )
+    assert found == expected
+    chat = gm.text.ChatSampler(model=tiny.model, params=tiny.params, **options)
+    chat.chat("it is <start_of_image>", images=images[1], max_new_tokens=2)
+    assert sum(part.__class__.__name__ == "Image" for part in chat.turns[0].parts) == 1
+    with pytest.raises(ValueError, match="2 images came"):
+        chat.chat("it is <start_of_image>", images=images[0], max_new_tokens=2)
+    with pytest.raises(ValueError, match=r"1 image placeholders .* and 2 images came"):
+        sampler.generate("it is <start_of_image>", images=images[0])
