@@ -29,6 +29,7 @@ from gemma.gm.text._generation import (
 )
 from gemma.gm.text._loading import load, tokenizer_beside
 from gemma.gm.text._options import (
+    check_cache_length,
     check_list,
     chosen_sampling,
     each_constraint,
@@ -96,7 +97,7 @@ class Sampler:
         Raises:
           ValueError: No tokenizer, or one that the model's embedding is too small for.
         """
-        cache_length = check_optional_count("cache_length", cache_length, at_least=1)
+        cache_length = check_cache_length(cache_length)
         chunk = check_count("prefill_chunk_length", prefill_chunk_length, at_least=1)
         rewind = check_count("rewind_length", rewind_length, at_least=2 * STEPS_A_CALL)
         enable_compilation_cache()
@@ -154,7 +155,7 @@ class Sampler:
           pan_and_scan: Whether long images come with crops of their parts.
           progress: Called with the bytes of weights made so far and in all.
         """
-        cache_length = check_optional_count("cache_length", cache_length, at_least=1)
+        cache_length = check_cache_length(cache_length)
         if not isinstance(name, Reading):
             name = read_ahead(name, dtype=dtype)
         loaded = load(name, dtype=dtype, cache_length=cache_length, progress=progress)
