@@ -54,7 +54,7 @@ def bench(
     load_s = time.perf_counter() - start
     if prompt_tokens >= sampler.cache_length:
         raise CommandError(
-            f"A prompt of {prompt_tokens:,} tokens does not fit the cache, which holds "
+            f"A prompt of {prompt_tokens:,} tokens does not fit: the cache holds "
             f"{sampler.cache_length:,} with the answer.",
             hint="Give a larger --cache-length.",
         )

@@ -86,4 +86,4 @@ def test_a_prompt_beyond_all_memory_is_not_made(gemma, tiny_checkpoint):
     args = "--prompt-tokens", 10**12, "--cache-length", 64
     outcome = gemma("bench", "-m", tiny_checkpoint, *args)
     assert (outcome.code, outcome.stdout) == (1, "")
-    assert "does not fit the cache, which holds 64" in outcome.stderr
+    assert "does not fit: the cache holds 64" in outcome.stderr
