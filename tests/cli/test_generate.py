@@ -247,7 +247,7 @@ def test_a_terminal_shows_how_fast_it_was(start_gemma, tiny_checkpoint):
     )
     os.close(theirs)
     shown = read_terminal(ours)
-    stdout, _ = process.communicate()
+    stdout = process.stdout.read()
     assert "8 tokens · " in shown
     assert "tok/s" in shown
     assert "\x1b[3" not in shown  # a colour
