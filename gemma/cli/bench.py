@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gemma.cli.errors import explained
+from gemma.cli.errors import CommandError, explained
 from gemma.cli.options import CacheLengthOption, JsonOption, ModelOption, WeightsOption
 from gemma.cli.stopwatch import Stopwatch
 from gemma.cli.terminal import Table, loading_bar, note, write_json, write_tables
@@ -52,6 +52,12 @@ def bench(
             model, dtype=weights, cache_length=cache_length, progress=progress
         )
     load_s = time.perf_counter() - start
+    if prompt_tokens >= sampler.cache_length:
+        raise CommandError(
+            f"A prompt of {prompt_tokens:,} tokens does not fit: the cache holds "
+            f"{sampler.cache_length:,} with the answer.",
+            hint="Give a larger --cache-length.",
+        )
     prompts = [_prompt(sampler, prompt_tokens)] * streams
     if streams > 1:
         note(f"programs for {streams} prompts at once: compiled the first time only")

@@ -159,6 +159,8 @@ def make_constraint(
 
 def _schema_text(given: str) -> str:
     """Returns a schema that was given as text, or as the file that holds it."""
+    if not given.strip():
+        raise ValueError("The schema is empty; give a JSON schema, or a file with one.")
     if given.lstrip()[:1] in ("{", "t", "f") and not Path(given[:255]).is_file():
         return given
     try:

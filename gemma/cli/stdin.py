@@ -6,7 +6,6 @@ import select
 import sys
 
 from gemma.cli.errors import CommandError, say
-from gemma.cli.terminal import is_watched
 
 # Pipes that others have left open give nothing, and have no end.
 _PATIENCE_S = 10.0
@@ -63,20 +62,11 @@ def decode_text(data: bytes) -> str:
 
 
 def _is_piped() -> bool:
-    """Returns whether stdin is no terminal, and gives something or has an end.
-
-    Where a person looks on, a pipe is waited for: they see that, and can end it.
-    """
+    """Returns whether stdin is no terminal, and gives something or has an end."""
     if sys.stdin is None or sys.stdin.isatty():
         return False
     try:
-        stream = sys.stdin.fileno()
-        if select.select([stream], [], [], 1.0)[0]:
-            return True
-        if is_watched(sys.stderr):
-            say("Waiting for the text on stdin (Ctrl-C ends this).")
-            return True
-        if select.select([stream], [], [], _PATIENCE_S - 1.0)[0]:
+        if select.select([sys.stdin.fileno()], [], [], _PATIENCE_S)[0]:
             return True
     except (io.UnsupportedOperation, OSError, ValueError):
         return True  # no pipe, or one of Windows, which cannot be asked

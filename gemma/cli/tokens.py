@@ -69,7 +69,8 @@ def _parse_ids(text: str) -> list[int]:
     """Reads ids with spaces or commas between them, in brackets or not."""
     words = text.strip().removeprefix("[").removesuffix("]").replace(",", " ").split()
     for word in words:
-        if not (word.isascii() and word.isdecimal()):
+        # NumPy's integers have 64 bits; no id has 19 digits.
+        if not (word.isascii() and word.isdecimal()) or len(word) > 18:
             raise CommandError(
                 f"{word!r} is not a token id.", hint='Give numbers: --decode "2 9259"'
             )

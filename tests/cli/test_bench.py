@@ -79,3 +79,11 @@ def test_one_item_has_no_rate():
     watch = Stopwatch()
     list(watch.watch("a"))
     assert watch.rate is None
+
+
+@pytest.mark.slow
+def test_a_prompt_beyond_all_memory_is_not_made(gemma, tiny_checkpoint):
+    args = "--prompt-tokens", 10**12, "--cache-length", 64
+    outcome = gemma("bench", "-m", tiny_checkpoint, *args)
+    assert (outcome.code, outcome.stdout) == (1, "")
+    assert "does not fit: the cache holds 64" in outcome.stderr

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import signal
+import subprocess
 
 import jax
 import numpy as np
@@ -206,7 +207,9 @@ def test_ctrl_c_while_loading(generate, monkeypatch):
 
 @pytest.mark.slow
 def test_a_closed_pipe_ends_it_quietly(start_gemma, tiny_checkpoint):
-    process = start_gemma("generate", "-m", tiny_checkpoint, PROMPT, *ENDLESS)
+    process = start_gemma(
+        *("generate", "-m", tiny_checkpoint, PROMPT, *ENDLESS), stdin=subprocess.DEVNULL
+    )
     assert process.stdout.read(5)
     process.stdout.close()
     assert process.stderr.read() == b""
@@ -215,7 +218,9 @@ def test_a_closed_pipe_ends_it_quietly(start_gemma, tiny_checkpoint):
 
 @pytest.mark.slow
 def test_ctrl_c_in_mid_stream_ends_the_line(start_gemma, tiny_checkpoint):
-    process = start_gemma("generate", "-m", tiny_checkpoint, PROMPT, *ENDLESS)
+    process = start_gemma(
+        *("generate", "-m", tiny_checkpoint, PROMPT, *ENDLESS), stdin=subprocess.DEVNULL
+    )
     assert process.stdout.read(5)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate()
@@ -237,10 +242,12 @@ def test_a_terminal_shows_how_fast_it_was(start_gemma, tiny_checkpoint):
     ours, theirs = pty.openpty()
     environment = os.environ | {"NO_COLOR": "1", "TERM": "xterm"}
     args = ["generate", "-m", tiny_checkpoint, PROMPT, *ENDLESS[:-1], "8"]
-    process = start_gemma(*args, stderr=theirs, env=environment)
+    process = start_gemma(
+        *args, stdin=subprocess.DEVNULL, stderr=theirs, env=environment
+    )
     os.close(theirs)
     shown = read_terminal(ours)
-    stdout, _ = process.communicate()
+    stdout = process.stdout.read()
     assert "8 tokens · " in shown
     assert "tok/s" in shown
     assert "\x1b[3" not in shown  # a colour

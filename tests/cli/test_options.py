@@ -109,6 +109,8 @@ def test_penalties_and_biases_reach_the_sampler(generate, asked):
         (["--schema", "{"], "schema"),
         (["--schema", "/nowhere.json"], "No such file"),
         (["--schema", "/"], "Is a directory"),
+        (["--schema", ""], "The schema is empty"),
+        (["--cache-length", 10**14], "must be 2,147,483,647 or less"),
         (["--choice", "a", "--stop", "b"], "Leave them out"),
     ],
     ids=str,
@@ -205,3 +207,9 @@ def test_chat_answers_match(gemma, tiny_checkpoint):
     outcome = gemma(*command, stdin=b"Is it?\nIs it not?")
     assert set(outcome.stdout.splitlines()) <= {"yes", "no"}
     assert len(outcome.stdout.splitlines()) == 2
+
+
+def test_a_system_prompt_that_is_no_text_is_refused_at_once(gemma, tiny_checkpoint):
+    outcome = gemma("chat", "-m", tiny_checkpoint, "--system", "\udcff", stdin=b"hi")
+    assert (outcome.code, outcome.stdout) == (1, "")
+    assert "The text is not UTF-8: byte 0xFF" in outcome.stderr

@@ -48,7 +48,7 @@ def test_a_slow_pipe_is_read_to_its_end(pipe):
 
 @pytest.mark.slow
 def test_an_open_pipe_without_text_is_left_out_after_a_while(pipe, monkeypatch, capsys):
-    monkeypatch.setattr(stdin, "_PATIENCE_S", 1.1)
+    monkeypatch.setattr(stdin, "_PATIENCE_S", 1.0)
     assert read_prompt("Summarise:") == "Summarise:"
     assert "stdin gave nothing for 1 s and is left out" in capsys.readouterr().err
 

@@ -75,6 +75,7 @@ def test_decode_as_json(tokens):
     [
         ("2 x", "'x' is not a token id"),
         ("-1", "'-1' is not a token id"),
+        ("9" * 30, "is not a token id"),
         ("99999999", "outside the vocabulary"),
     ],
 )

@@ -32,6 +32,7 @@ from gemma.cli.sampling import (
     make_constraint,
     make_sampling,
 )
+from gemma.cli.stdin import decode_text
 from gemma.cli.terminal import loading_bar
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ def chat(
     """Talk with a model."""
     if sys.stdin is None:
         raise CommandError("There is no stdin.", hint="Type, or use a pipe.")
+    system = decode_text(os.fsencode(system)) if system else None
     from gemma.cli.chat._params import ChatParams
     from gemma.cli.chat._session import ChatSession
     from gemma.cli.chat._tuning import is_tuned
@@ -134,7 +136,7 @@ def chat(
         dtype=weights,
         cache_length=cache_length,
         drop_oldest=drop_oldest,
-        system=system or None,
+        system=system,
     )
     name = _model_name(model, reading.path)
     metadata = reading.gguf.metadata if reading.gguf else None

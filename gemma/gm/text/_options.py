@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gemma.gm._numbers import check_count
+from gemma.gm._numbers import check_count, check_optional_count
 from gemma.gm.ckpts import read_generation_defaults
 from gemma.gm.kernels import Screen
 from gemma.gm.math import pack_bits
@@ -22,6 +22,9 @@ from gemma.gm.text._draw import needs_few, stack
 from gemma.gm.text._sampling import Sampling
 from gemma.gm.text._tokenizer import Tokenizer
 from gemma.gm.text.constraints import Constraint
+
+# Positions are 32-bit numbers.
+_MAX_CACHE_LENGTH = (1 << 31) - 1
 
 
 def make_choice(
@@ -100,6 +103,13 @@ def token_ids(
                 f"the model never makes: its embedding has {num_rows:,} rows."
             )
     return ids
+
+
+def check_cache_length(length: Any) -> int | None:
+    """Returns a cache length, or None if it was left out."""
+    return check_optional_count(
+        "cache_length", length, at_least=1, at_most=_MAX_CACHE_LENGTH
+    )
 
 
 def check_list(name: str, strings: Sequence[str | int]) -> None:

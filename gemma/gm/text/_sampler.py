@@ -25,6 +25,7 @@ from gemma.gm.text._custom_sampling import AnySampling
 from gemma.gm.text._generation import Generation, growing_rows, texts_of, tokens_of
 from gemma.gm.text._loading import load, tokenizer_beside
 from gemma.gm.text._options import (
+    check_cache_length,
     check_list,
     chosen_sampling,
     each_constraint,
@@ -112,7 +113,7 @@ class Sampler(AnswerDefaults):
             max_out_length=max_out_length,
             pad_length=pad_length,
         )
-        cache_length = check_optional_count("cache_length", cache_length, at_least=1)
+        cache_length = check_cache_length(cache_length)
         chunk = check_count("prefill_chunk_length", prefill_chunk_length, at_least=1)
         rewind = check_count("rewind_length", rewind_length, at_least=2 * STEPS_A_CALL)
         enable_compilation_cache()
@@ -174,7 +175,7 @@ class Sampler(AnswerDefaults):
           progress: Called with the bytes of weights made so far and in all.
           **options: Of the constructor: `pan_and_scan`, `chat_template_kwargs`.
         """
-        cache_length = check_optional_count("cache_length", cache_length, at_least=1)
+        cache_length = check_cache_length(cache_length)
         if not isinstance(name, Reading):
             name = read_ahead(name, dtype=dtype)
         loaded = load(name, dtype=dtype, cache_length=cache_length, progress=progress)
