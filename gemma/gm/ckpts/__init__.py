@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         load_params,
         open_checkpoint,
     )
+    from gemma.gm.ckpts._named_tensors import named_tensors
     from gemma.gm.ckpts._names_huggingface import config_from_json, config_to_json
     from gemma.gm.ckpts._orbax_save import save_orbax, save_params
     from gemma.gm.ckpts._save import MAX_SHARD_BYTES, save_model, save_weights
@@ -62,6 +63,7 @@ __getattr__ = lazily(
         "load_config": "_load",
         "load_model": "_load",
         "load_params": "_load",
+        "named_tensors": "_named_tensors",
         "open_checkpoint": "_load",
         "read_classifier": "_classifiers",
         "read_deepmind": "_deepmind_tree",
@@ -103,6 +105,7 @@ __all__ = [
     "load_config",
     "load_model",
     "load_params",
+    "named_tensors",
     "num_held",
     "open_checkpoint",
     "read_classifier",
