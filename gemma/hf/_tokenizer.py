@@ -12,10 +12,15 @@ from gemma.gm import ckpts
 from gemma.gm.text import Tokenizer
 from gemma.hf._batch_encoding import BatchEncoding, as_arrays
 from gemma.hf._chat_template import refuse_other_templates, write_conversations
+from gemma.hf._fixed_options import take_fixed
 from gemma.hf._padding import Padding, Side, are_rows, as_rows
 from gemma.hf._saving_options import refuse_saving_options
 from gemma.hf._special_tokens import SpecialTokens
-from gemma.hf._tokenizer_options import SETTINGS, TokenizerOptions
+from gemma.hf._tokenizer_options import (
+    FIXED_IN_CALLS,
+    SETTINGS,
+    TokenizerOptions,
+)
 from gemma.hf._truncation import Truncation
 
 # What transformers says where nobody knows a length.
@@ -128,8 +133,8 @@ class GemmaTokenizer(SpecialTokens):
         pad_to_multiple_of: int | None = None,
         padding_side: Side | None = None,
         return_tensors: str | None = None,
-        return_token_type_ids: bool = False,
-        return_attention_mask: bool = True,
+        return_token_type_ids: bool | None = None,
+        return_attention_mask: bool | None = None,
         return_special_tokens_mask: bool = False,
         **unknown: Any,
     ) -> BatchEncoding:
@@ -149,13 +154,13 @@ class GemmaTokenizer(SpecialTokens):
           return_token_type_ids: Also return 0 for the first text and 1 for the second.
           return_attention_mask: Also return 0 for padding and 1 for the rest.
           return_special_tokens_mask: Also return 1 for what was added.
-          **unknown: Refused.
+          **unknown: Others of transformers, at their defaults.
 
         Raises:
           ValueError: The arguments do not go together.
           TypeError: An argument of transformers that has no equal here.
         """
-        _refuse(unknown)
+        _refuse(take_fixed(unknown, FIXED_IN_CALLS))
         single = isinstance(text, str)
         texts, pairs = _as_lists(text, text_pair)
         if max_length is None and self.model_max_length < _ANY_LENGTH:
@@ -172,7 +177,7 @@ class GemmaTokenizer(SpecialTokens):
         padded = fill.apply(encoded, pad_id=self.pad_token_id)
         asked = {
             "token_type_ids": return_token_type_ids,
-            "attention_mask": return_attention_mask,
+            "attention_mask": return_attention_mask is not False,
             "special_tokens_mask": return_special_tokens_mask,
         }
         wanted = {n: rows for n, rows in padded.items() if asked.get(n, True)}

@@ -21,6 +21,25 @@ FIXED = {
     "spaces_between_special_tokens": FixedOption((False,), "texts are as they are"),
     "add_prefix_space": FixedOption((False, None), "Gemma's tokenizer adds no space"),
 }
+# What is always so in a call.
+FIXED_IN_CALLS = {
+    "text_target": FixedOption((None,), "encode it as a text of its own"),
+    "text_pair_target": FixedOption((None,), "encode it as a text of its own"),
+    "stride": FixedOption((0,), "cut long texts before they are encoded"),
+    "return_overflowing_tokens": FixedOption(
+        (False, None), "cut long texts before they are encoded"
+    ),
+    "is_split_into_words": FixedOption((False,), "join the words"),
+    "return_offsets_mapping": FixedOption(
+        (False, None), "tokenizer.tokenize returns the pieces, whose lengths add up"
+    ),
+    "return_length": FixedOption((False, None), "take len of input_ids"),
+    "verbose": FixedOption((True, False), "nothing is printed"),
+    "tokenizer_kwargs": FixedOption((None,), "pass them to the call"),
+    "split_special_tokens": FixedOption(
+        (False, None), "use tokenizer.tokenizer.encode(text, control_tokens=False)"
+    ),
+}
 # Those that the class takes.
 SETTINGS = (
     "add_bos_token",
