@@ -1,7 +1,6 @@
 """`GemmaTokenizer` as transformers has it, over `gm.text.Tokenizer`."""
 
 import functools
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,15 @@ from gemma.gm import ckpts
 from gemma.gm.text import Tokenizer
 from gemma.hf._batch_encoding import BatchEncoding, as_arrays
 from gemma.hf._chat_template import refuse_other_templates, write_conversations
-from gemma.hf._fixed_options import take_fixed
+from gemma.hf._offsets import offsets_of, with_added
 from gemma.hf._padding import Padding, Side, are_rows, as_rows
 from gemma.hf._saving_options import refuse_saving_options
 from gemma.hf._special_tokens import SpecialTokens
 from gemma.hf._tokenizer_options import (
-    FIXED_IN_CALLS,
     SETTINGS,
     TokenizerOptions,
+    read_config,
+    refuse_arguments,
 )
 from gemma.hf._truncation import Truncation
 
@@ -93,7 +93,7 @@ class GemmaTokenizer(SpecialTokens):
         """
         asked = TokenizerOptions.take(options)
         path = asked.resolve(pretrained_model_name_or_path)
-        stated = _read_config(path)
+        stated = read_config(path)
         known = {n: stated[n] for n in SETTINGS if stated.get(n) is not None}
         tokenizer = cls(tokenizer_file=path, **{**known, **asked.settings})
         tokenizer.set_special_tokens(stated)
@@ -136,6 +136,7 @@ class GemmaTokenizer(SpecialTokens):
         return_token_type_ids: bool | None = None,
         return_attention_mask: bool | None = None,
         return_special_tokens_mask: bool = False,
+        return_offsets_mapping: bool = False,
         **unknown: Any,
     ) -> BatchEncoding:
         """Returns the ids of a text or of several, as transformers does.
@@ -154,23 +155,26 @@ class GemmaTokenizer(SpecialTokens):
           return_token_type_ids: Also return 0 for the first text and 1 for the second.
           return_attention_mask: Also return 0 for padding and 1 for the rest.
           return_special_tokens_mask: Also return 1 for what was added.
+          return_offsets_mapping: Also return where in its text each token stands.
           **unknown: Others of transformers, at their defaults.
 
         Raises:
           ValueError: The arguments do not go together.
           TypeError: An argument of transformers that has no equal here.
         """
-        _refuse(take_fixed(unknown, FIXED_IN_CALLS))
+        refuse_arguments(unknown)
         single = isinstance(text, str)
         texts, pairs = _as_lists(text, text_pair)
         if max_length is None and self.model_max_length < _ANY_LENGTH:
             max_length = self.model_max_length
         cut = Truncation(truncation, max_length, self.truncation_side)
         rows = [
-            self._encode_row(first, second, add_special_tokens, cut)
+            self._encode_row(
+                first, second, add_special_tokens, cut, return_offsets_mapping
+            )
             for first, second in zip(texts, pairs, strict=True)
         ]
-        names = "input_ids", "token_type_ids", "special_tokens_mask"
+        names = "input_ids", "token_type_ids", "special_tokens_mask", "offset_mapping"
         encoded = {name: [row[i] for row in rows] for i, name in enumerate(names)}
         side = padding_side or self.padding_side
         fill = Padding(padding, max_length, pad_to_multiple_of, side)
@@ -179,6 +183,7 @@ class GemmaTokenizer(SpecialTokens):
             "token_type_ids": return_token_type_ids,
             "attention_mask": return_attention_mask is not False,
             "special_tokens_mask": return_special_tokens_mask,
+            "offset_mapping": return_offsets_mapping,
         }
         wanted = {n: rows for n, rows in padded.items() if asked.get(n, True)}
         if single and return_tensors is None:
@@ -331,14 +336,25 @@ class GemmaTokenizer(SpecialTokens):
         return self.get_vocab()
 
     def _encode_row(
-        self, text: str, pair: str | None, add_special_tokens: bool, cut: Truncation
-    ) -> tuple[list[int], list[int], list[int]]:
+        self,
+        text: str,
+        pair: str | None,
+        add_special_tokens: bool,
+        cut: Truncation,
+        with_offsets: bool,
+    ) -> tuple[list[Any], ...]:
         parts = [self.tokenizer.encode(text)]
         if pair is not None:
             parts.append(self.tokenizer.encode(pair))
         added = self.num_special_tokens_to_add(pair is not None)
-        parts = cut.apply(parts, num_special=added if add_special_tokens else 0)
-        return self._join(parts, add_special_tokens)
+        num_special = added if add_special_tokens else 0
+        cut_parts = cut.apply(parts, num_special=num_special)
+        joined = self._join(cut_parts, add_special_tokens)
+        if not with_offsets:
+            return (*joined, [])
+        offsets: list[Any] = [offsets_of(self.tokenizer, part) for part in parts]
+        kept = cut.apply(offsets, num_special=num_special)
+        return (*joined, with_added(kept, joined[2]))
 
 
 GemmaTokenizerFast = GemmaTokenizer
@@ -351,17 +367,6 @@ class AutoTokenizer:
         raise TypeError("AutoTokenizer is not made: use AutoTokenizer.from_pretrained.")
 
     from_pretrained = GemmaTokenizer.from_pretrained
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    folder = path if path.is_dir() else path.parent
-    try:
-        text = (folder / "tokenizer_config.json").read_text(encoding="utf-8")
-        return json.loads(text)
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise ValueError(f"{folder / 'tokenizer_config.json'}: {error}") from None
 
 
 def _as_lists(
@@ -377,14 +382,6 @@ def _as_lists(
         if not isinstance(one, str):
             raise TypeError(f"A text is a {type(one).__name__}; it must be a str.")
     return texts, pairs
-
-
-def _refuse(unknown: Mapping[str, Any]) -> None:
-    if unknown:
-        raise TypeError(
-            f"{next(iter(unknown))!r} has no equal here; gm.text.Tokenizer is what the "
-            "tokenizer is made of."
-        )
 
 
 def _refuse_cleaning(clean_up_tokenization_spaces: bool | None) -> None:

@@ -1,5 +1,6 @@
 """Options of a tokenizer's `from_pretrained`."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,9 +31,6 @@ FIXED_IN_CALLS = {
         (False, None), "cut long texts before they are encoded"
     ),
     "is_split_into_words": FixedOption((False,), "join the words"),
-    "return_offsets_mapping": FixedOption(
-        (False, None), "tokenizer.tokenize returns the pieces, whose lengths add up"
-    ),
     "return_length": FixedOption((False, None), "take len of input_ids"),
     "verbose": FixedOption((True, False), "nothing is printed"),
     "tokenizer_kwargs": FixedOption((None,), "pass them to the call"),
@@ -85,3 +83,24 @@ class TokenizerOptions(NamedTuple):
     def resolve(self, name: str | Path | None) -> Path:
         """Returns the file or folder of the tokenizer."""
         return self.hub.resolve(name)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Returns the tokenizer_config.json beside a tokenizer, {} if there is none."""
+    folder = path if path.is_dir() else path.parent
+    try:
+        text = (folder / "tokenizer_config.json").read_text(encoding="utf-8")
+        return json.loads(text)
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise ValueError(f"{folder / 'tokenizer_config.json'}: {error}") from None
+
+
+def refuse_arguments(unknown: Mapping[str, Any]) -> None:
+    """Refuses arguments of a tokenizer's call that cannot be honoured."""
+    if rest := take_fixed(unknown, FIXED_IN_CALLS):
+        raise TypeError(
+            f"{next(iter(rest))!r} has no equal here; gm.text.Tokenizer is what the "
+            "tokenizer is made of."
+        )
