@@ -11,6 +11,8 @@ from gemma.hf._outputs import BaseModelOutputWithPast
 class BaseModel(PreTrainedModel):
     """A decoder without a head."""
 
+    _is_base = True
+
     def forward(
         self,
         input_ids: Any = None,

@@ -30,6 +30,7 @@ class CausalLM(GenerationMixin):
     """A language model."""
 
     base_class: ClassVar[type[PreTrainedModel]]
+    _has_lm_head = True
 
     def __init__(self, config: PretrainedConfig, *, params: Params | None = None):
         """Makes a model; see `PreTrainedModel`."""

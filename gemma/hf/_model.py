@@ -15,7 +15,7 @@ from jax.core import Tracer
 
 from gemma.gm import ckpts, nn
 from gemma.gm.typing import Cache, Params
-from gemma.gm.weights import QuantizedArray, init_params, num_params
+from gemma.gm.weights import QuantizedArray, init_params
 from gemma.hf._arrays import device_of, is_torch, to_ids, to_torch
 from gemma.hf._config import PretrainedConfig, as_config
 from gemma.hf._dynamic_cache import DynamicCache
@@ -33,12 +33,13 @@ from gemma.hf._passes import (
 )
 from gemma.hf._ranges import require_rows
 from gemma.hf._saving_options import SavingOptions
+from gemma.hf._weight_names import WeightNames
 
 # What may be left of a model that was written to a folder before.
 _WEIGHTS = ("*.safetensors", "model.safetensors.index.json")
 
 
-class PreTrainedModel:
+class PreTrainedModel(WeightNames):
     """A model with its weights. Tensors of torch in, tensors of torch out; else JAX's.
 
     Weights are params of `gm.nn`, and all passes are pure functions of them: `jax.jit`,
@@ -167,14 +168,6 @@ class PreTrainedModel:
     def device(self) -> Any:
         """Where the params are."""
         return next(iter(jax.tree.leaves(self.params)[0].devices()))
-
-    def num_parameters(self) -> int:
-        """Returns how many weights there are."""
-        return num_params(self._core().specs())
-
-    def eval(self) -> Self:
-        """Returns the model: it has no dropout, so it is always as in evaluation."""
-        return self
 
     def to(self, device: Any) -> Self:
         """Moves the params to a device; see `device` of `from_pretrained`."""

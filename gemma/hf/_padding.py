@@ -55,17 +55,21 @@ class Padding:
         """
         lengths = [len(row) for row in rows["input_ids"]]
         length = self._length(lengths)
-        fills = {"input_ids": pad_id, "special_tokens_mask": 1}
+        fills: dict[str, Any] = {
+            "input_ids": pad_id,
+            "special_tokens_mask": 1,
+            "offset_mapping": (0, 0),
+        }
         all_real = [[1] * n for n in lengths]
         full: Rows = {**rows, "attention_mask": rows.get("attention_mask", all_real)}
 
-        def filled(name: str, row: Sequence[int]) -> list[int]:
+        def filled(name: str, row: Sequence[Any]) -> list[Any]:
             added = [fills.get(name, 0)] * max(length - len(row), 0)
             return [*added, *row] if self.side == "left" else [*row, *added]
 
         return {
             name: [filled(name, row) for row in entries]
-            if name in _OF_TOKENS
+            if name in (*_OF_TOKENS, "offset_mapping")
             else list(entries)
             for name, entries in full.items()
         }

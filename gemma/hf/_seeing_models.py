@@ -74,6 +74,8 @@ class SeeingModel(PreTrainedModel):
 class Gemma3Model(SeeingModel):
     """Gemma 3 that has eyes, without its head."""
 
+    _is_base = True
+
     def forward(
         self,
         input_ids: Any = None,

@@ -11,6 +11,7 @@ from gemma.gm import ckpts
 from gemma.gm.text import Tokenizer
 from gemma.hf._batch_encoding import BatchEncoding, as_arrays
 from gemma.hf._chat_template import ChatTokenizer, read_templates
+from gemma.hf._offsets import offsets_of, with_added
 from gemma.hf._padding import Padding, Side, are_rows, as_rows
 from gemma.hf._saving_options import refuse_saving_options
 from gemma.hf._tokenizer_files import (
@@ -19,7 +20,11 @@ from gemma.hf._tokenizer_files import (
     special_ids,
     write_files,
 )
-from gemma.hf._tokenizer_options import SETTINGS, TokenizerOptions
+from gemma.hf._tokenizer_options import (
+    SETTINGS,
+    TokenizerOptions,
+    refuse_arguments,
+)
 from gemma.hf._truncation import Truncation
 
 # What transformers says where nobody knows a length.
@@ -136,9 +141,10 @@ class GemmaTokenizer(ChatTokenizer):
         pad_to_multiple_of: int | None = None,
         padding_side: Side | None = None,
         return_tensors: str | None = None,
-        return_token_type_ids: bool = False,
-        return_attention_mask: bool = True,
+        return_token_type_ids: bool | None = None,
+        return_attention_mask: bool | None = None,
         return_special_tokens_mask: bool = False,
+        return_offsets_mapping: bool = False,
         **unknown: Any,
     ) -> BatchEncoding:
         """Returns the ids of a text or of several, as transformers does.
@@ -157,31 +163,35 @@ class GemmaTokenizer(ChatTokenizer):
           return_token_type_ids: Also return 0 for the first text and 1 for the second.
           return_attention_mask: Also return 0 for padding and 1 for the rest.
           return_special_tokens_mask: Also return 1 for what was added.
-          **unknown: Refused.
+          return_offsets_mapping: Also return where in its text each token stands.
+          **unknown: Others of transformers, at their defaults.
 
         Raises:
           ValueError: The arguments do not go together.
           TypeError: An argument of transformers that has no equal here.
         """
-        _refuse(unknown)
+        refuse_arguments(unknown)
         single = isinstance(text, str)
         texts, pairs = _as_lists(text, text_pair)
         if max_length is None and self.model_max_length < _ANY_LENGTH:
             max_length = self.model_max_length
         cut = Truncation(truncation, max_length, self.truncation_side)
         rows = [
-            self._encode_row(first, second, add_special_tokens, cut)
+            self._encode_row(
+                first, second, add_special_tokens, cut, return_offsets_mapping
+            )
             for first, second in zip(texts, pairs, strict=True)
         ]
-        names = "input_ids", "token_type_ids", "special_tokens_mask"
+        names = "input_ids", "token_type_ids", "special_tokens_mask", "offset_mapping"
         encoded = {name: [row[i] for row in rows] for i, name in enumerate(names)}
         side = padding_side or self.padding_side
         fill = Padding(padding, max_length, pad_to_multiple_of, side)
         padded = fill.apply(encoded, pad_id=self.pad_token_id)
         asked = {
             "token_type_ids": return_token_type_ids,
-            "attention_mask": return_attention_mask,
+            "attention_mask": return_attention_mask is not False,
             "special_tokens_mask": return_special_tokens_mask,
+            "offset_mapping": return_offsets_mapping,
         }
         wanted = {n: rows for n, rows in padded.items() if asked.get(n, True)}
         if single and return_tensors is None:
@@ -319,14 +329,25 @@ class GemmaTokenizer(ChatTokenizer):
         return self.get_vocab()
 
     def _encode_row(
-        self, text: str, pair: str | None, add_special_tokens: bool, cut: Truncation
-    ) -> tuple[list[int], list[int], list[int]]:
+        self,
+        text: str,
+        pair: str | None,
+        add_special_tokens: bool,
+        cut: Truncation,
+        with_offsets: bool,
+    ) -> tuple[list[Any], ...]:
         parts = [self.tokenizer.encode(text)]
         if pair is not None:
             parts.append(self.tokenizer.encode(pair))
         added = self.num_special_tokens_to_add(pair is not None)
-        parts = cut.apply(parts, num_special=added if add_special_tokens else 0)
-        return self._join(parts, add_special_tokens)
+        num_special = added if add_special_tokens else 0
+        cut_parts = cut.apply(parts, num_special=num_special)
+        joined = self._join(cut_parts, add_special_tokens)
+        if not with_offsets:
+            return (*joined, [])
+        offsets: list[Any] = [offsets_of(self.tokenizer, part) for part in parts]
+        kept = cut.apply(offsets, num_special=num_special)
+        return (*joined, with_added(kept, joined[2]))
 
 
 GemmaTokenizerFast = GemmaTokenizer
@@ -354,14 +375,6 @@ def _as_lists(
         if not isinstance(one, str):
             raise TypeError(f"A text is a {type(one).__name__}; it must be a str.")
     return texts, pairs
-
-
-def _refuse(unknown: Mapping[str, Any]) -> None:
-    if unknown:
-        raise TypeError(
-            f"{next(iter(unknown))!r} has no equal here; gm.text.Tokenizer is what the "
-            "tokenizer is made of."
-        )
 
 
 def _refuse_cleaning(clean_up_tokenization_spaces: bool | None) -> None:

@@ -21,6 +21,22 @@ FIXED = {
     "spaces_between_special_tokens": FixedOption((False,), "texts are as they are"),
     "add_prefix_space": FixedOption((False, None), "Gemma's tokenizer adds no space"),
 }
+# What is always so in a call.
+FIXED_IN_CALLS = {
+    "text_target": FixedOption((None,), "encode it as a text of its own"),
+    "text_pair_target": FixedOption((None,), "encode it as a text of its own"),
+    "stride": FixedOption((0,), "cut long texts before they are encoded"),
+    "return_overflowing_tokens": FixedOption(
+        (False, None), "cut long texts before they are encoded"
+    ),
+    "is_split_into_words": FixedOption((False,), "join the words"),
+    "return_length": FixedOption((False, None), "take len of input_ids"),
+    "verbose": FixedOption((True, False), "nothing is printed"),
+    "tokenizer_kwargs": FixedOption((None,), "pass them to the call"),
+    "split_special_tokens": FixedOption(
+        (False, None), "use tokenizer.tokenizer.encode(text, control_tokens=False)"
+    ),
+}
 # Those that the class takes.
 SETTINGS = (
     "add_bos_token",
@@ -66,3 +82,12 @@ class TokenizerOptions(NamedTuple):
     def resolve(self, name: str | Path | None) -> Path:
         """Returns the file or folder of the tokenizer."""
         return self.hub.resolve(name)
+
+
+def refuse_arguments(unknown: Mapping[str, Any]) -> None:
+    """Refuses arguments of a tokenizer's call that cannot be honoured."""
+    if rest := take_fixed(unknown, FIXED_IN_CALLS):
+        raise TypeError(
+            f"{next(iter(rest))!r} has no equal here; gm.text.Tokenizer is what the "
+            "tokenizer is made of."
+        )

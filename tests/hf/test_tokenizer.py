@@ -250,8 +250,10 @@ def test_what_does_not_go_together_is_said(tokenizer, options, message):
 
 
 def test_what_has_no_equal_is_refused_by_name(tokenizer):
-    with pytest.raises(TypeError, match="'return_offsets_mapping' has no equal"):
-        tokenizer("Hi", return_offsets_mapping=True)
+    with pytest.raises(
+        TypeError, match="return_overflowing_tokens=True cannot be honoured"
+    ):
+        tokenizer("Hi", return_overflowing_tokens=True)
     with pytest.raises(TypeError, match=r"'tools' has no equal in .*: gm.text.ToolSam"):
         tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], tools=[1])
     with pytest.raises(ValueError, match="pass False"):

@@ -419,3 +419,16 @@ def test_positions_beside_padding(both):
         options |= {"position_ids": positions}
         expected = theirs(PADDED, **options).logits
         same(ours(PADDED, **options).logits[MASK == 1], expected[MASK == 1])
+
+
+@of(SHAPES)
+def test_weights_by_name(both):
+    for theirs, ours in (both, (both[0].model, both[1].model)):
+        expected = {n: w for n, w in theirs.state_dict().items() if ".head." not in n}
+        found = ours.state_dict()
+        assert found.keys() == expected.keys()
+        for name, weight in found.items():
+            assert_close(np.asarray(weight), expected[name].numpy(), law="parity")
+        names = [n for n, _ in theirs.named_parameters() if ".head." not in n]
+        assert sorted(n for n, _ in ours.named_parameters()) == sorted(names)
+        assert sum(w.size for w in ours.train().parameters()) == ours.num_parameters()

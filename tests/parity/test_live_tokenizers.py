@@ -393,3 +393,15 @@ def test_a_batch_in_a_dtype_keeps_its_ids(tmp_path, tiny_tokenizer):
     moved = batch.to(torch.bfloat16)
     assert moved.input_ids.dtype == torch.int64
     assert moved.pixel_values.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_places_of_tokens(family):
+    theirs, ours = both(family)
+    texts = ["Hello this is", " a  b", "🙂x ꙮ y", "<bos>x<eos>", "שָׁלוֹם \t\n"]
+    for options in ({}, {"padding": True}, {"truncation": True, "max_length": 4}):
+        asked = {"return_offsets_mapping": True, **options}
+        expected, found = theirs(texts, **asked), ours(texts, **asked)
+        assert found["offset_mapping"] == expected["offset_mapping"]
+    pair = theirs("a b", "c d", return_offsets_mapping=True)["offset_mapping"]
+    assert ours("a b", "c d", return_offsets_mapping=True)["offset_mapping"] == pair

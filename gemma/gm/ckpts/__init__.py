@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         open_checkpoint,
     )
     from gemma.gm.ckpts._loaders import load_config, load_model, load_params
+    from gemma.gm.ckpts._named_tensors import named_tensors
     from gemma.gm.ckpts._names_huggingface import config_from_json, config_to_json
     from gemma.gm.ckpts._orbax_save import save_orbax, save_params
     from gemma.gm.ckpts._origins import origin_of
@@ -68,6 +69,7 @@ __getattr__ = lazily(
         "load_config": "_loaders",
         "load_model": "_loaders",
         "load_params": "_loaders",
+        "named_tensors": "_named_tensors",
         "open_checkpoint": "_load",
         "origin_of": "_origins",
         "read_classifier": "_classifiers",
@@ -114,6 +116,7 @@ __all__ = [
     "load_config",
     "load_model",
     "load_params",
+    "named_tensors",
     "num_held",
     "open_checkpoint",
     "origin_of",

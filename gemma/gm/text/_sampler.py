@@ -90,7 +90,7 @@ class Sampler(AnswerDefaults):
             see `hub.family_tokenizer`.
           sampling: How tokens are chosen where a call does not say; greedy by default.
           forbidden_tokens: Tokens that are never chosen, by id or text; see `stream`.
-          stop_tokens: Tokens that end an answer, by id or text; see `stream`.
+          stop_tokens: Ids, or strings of a single token, that end an answer too.
           cache_length: The most tokens of a prompt and its answer together. By default
             4,096, or what the model was trained for if that is less.
           max_out_length: The most tokens of an answer; by default what the cache holds.
@@ -262,8 +262,7 @@ class Sampler(AnswerDefaults):
           rng: Seed of the draws: a number or key for all, or one a row. With one for
             all, row i uses `rng + i`. By default a random one.
           stop: Strings that end an answer, besides the model's own ending tokens.
-          stop_tokens: Ids, or strings of a single token, that end an answer too; in place
-            of the constructor's.
+          stop_tokens: As those of the constructor, in place of them.
           forbidden_tokens: Ids, or strings of a single token, that are never chosen; in
             place of the constructor's. Gemma 3 never makes the tokens of images.
           constraint: What the text of each answer, or of all, must match; see
