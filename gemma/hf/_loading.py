@@ -155,7 +155,9 @@ def open_pretrained(
             f"Set {', '.join(map(repr, fields))} in the config, since one was passed."
         )
     checkpoint = ckpts.open_checkpoint(path, text_only=text_only)
-    transformer = config.transformer_config
+    # As in transformers, a head that differs is not tied, whatever the config says.
+    has_head = checkpoint.config.has_head
+    transformer = dataclasses.replace(config.transformer_config, has_head=has_head)
     if text_only:
         transformer = dataclasses.replace(transformer, vision=None)
     return Opened(config, dataclasses.replace(checkpoint, config=transformer))

@@ -198,10 +198,11 @@ class PreTrainedModel(WeightNames):
             raise ValueError(
                 f"new_num_tokens is {new_num_tokens}; 1 or more is needed."
             )
-        added = max(0, new_num_tokens - len(table))
-        mean = jnp.mean(table, axis=0, dtype=jnp.float32).astype(table.dtype)
-        table = jnp.concatenate([table, jnp.tile(mean, (added, 1))])[:new_num_tokens]
-        self._params = {**self.params, "embedder": {"input_embedding": table}}
+        tables = {
+            name: _resized(table, new_num_tokens)
+            for name, table in self.params["embedder"].items()
+        }
+        self._params = {**self.params, "embedder": tables}
         getattr(self.config, "text_config", self.config).vocab_size = new_num_tokens
         config = dataclasses.replace(self.transformer.config, vocab_size=new_num_tokens)
         self.transformer = dataclasses.replace(self.transformer, config=config)
@@ -346,6 +347,13 @@ class PreTrainedModel(WeightNames):
             is_traced = any(isinstance(leaf, Tracer) for leaf in leaves)
             use_cache = self.config.use_cache and not is_traced
         return DynamicCache() if use_cache else None
+
+
+def _resized(table: jax.Array, num_rows: int) -> jax.Array:
+    """Returns a table with another number of rows; new ones are the mean of the others."""
+    mean = jnp.mean(table, axis=0, dtype=jnp.float32).astype(table.dtype)
+    added = max(0, num_rows - len(table))
+    return jnp.concatenate([table, jnp.tile(mean, (added, 1))])[:num_rows]
 
 
 class Embeddings:

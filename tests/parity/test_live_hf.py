@@ -1,5 +1,7 @@
 """`gemma.hf` beside transformers: the same calls, the same numbers."""
 
+import json
+
 import numpy as np
 import pytest
 from tolerances import assert_close
@@ -432,3 +434,32 @@ def test_weights_by_name(both):
         names = [n for n, _ in theirs.named_parameters() if ".head." not in n]
         assert sorted(n for n, _ in ours.named_parameters()) == sorted(names)
         assert sum(w.size for w in ours.train().parameters()) == ours.num_parameters()
+
+
+@pytest.mark.parametrize("name", ["gemma1_mqa", "gemma2_gqa", "gemma3_multimodal"])
+def test_untied_heads(name, tmp_path):
+    config = SHAPES[name]()
+    config.tie_word_embeddings = False
+    theirs = random_model(config, seed=5)
+    assert theirs.lm_head.weight is not theirs.get_input_embeddings().weight
+    theirs.save_pretrained(tmp_path / "theirs")
+    auto = getattr(hf, type(theirs).__name__)
+    ours = auto.from_pretrained(tmp_path / "theirs", dtype=torch.float32)
+    same(ours(IDS).logits, theirs(IDS).logits)
+    assert ours.config.tie_word_embeddings is False
+    ours.save_pretrained(tmp_path / "ours")
+    again = type(theirs).from_pretrained(tmp_path / "ours")
+    torch.testing.assert_close(again(IDS).logits, theirs(IDS).logits)
+
+
+def test_a_head_beside_a_config_that_ties(tmp_path):
+    config = SHAPES["gemma1_mqa"]()
+    config.tie_word_embeddings = False
+    random_model(config, seed=5).save_pretrained(tmp_path)
+    stated = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(
+        json.dumps(stated | {"tie_word_embeddings": True})
+    )
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    ours = hf.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+    same(ours(IDS).logits, theirs(IDS).logits)

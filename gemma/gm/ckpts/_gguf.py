@@ -35,6 +35,7 @@ _NARROW: dict[int, np.dtype] = {
 }
 # The tensor of the embedding table, which is the head too.
 EMBEDDING = "token_embd.weight"
+HEAD = "output.weight"
 # Rows are dequantized in slices that stay in the processor's cache. Repacking in C++ has
 # no temporary arrays: its slices are small beside a large weight, and long enough that
 # waiting for the interpreter between them is nothing.
@@ -67,6 +68,11 @@ class GgufFile:
     def files(self) -> list[Path]:
         """The one file there is."""
         return [self.path]
+
+    @property
+    def has_head(self) -> bool:
+        """Whether there is a head beside the embedding."""
+        return HEAD in self.shapes
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

@@ -76,7 +76,8 @@ def config_metadata(config: TransformerConfig) -> dict[str, Any]:
     }
     stated = metadata | {"tokenizer.ggml.tokens": range(config.vocab_size)}
     read = config_from_metadata(_as_stored(stated), "The GGUF file to write")
-    text = dataclasses.replace(config, vision=None)
+    # Whether there is a head of its own, readers see by its tensor.
+    text = dataclasses.replace(config, vision=None, has_head=False)
     _require_same(text, read, "the model")
     for i, (layer, taken) in enumerate(zip(text.layers, read.layers, strict=True)):
         _require_same(layer, taken, f"layer {i}")

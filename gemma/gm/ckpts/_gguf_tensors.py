@@ -9,7 +9,7 @@ import gguf
 import ml_dtypes
 import numpy as np
 
-from gemma.gm.ckpts._gguf import EMBEDDING
+from gemma.gm.ckpts._gguf import EMBEDDING, HEAD
 from gemma.gm.ckpts._gguf_blocks import Type, block_of
 from gemma.gm.ckpts._names import Entry
 from gemma.gm.ckpts._names_gguf import names_gguf
@@ -116,7 +116,7 @@ def _type_of(name: str, shape: tuple[int, ...], wanted: Type) -> Type:
     is_outside_layers = name.startswith(("v.", "mm.")) and not name.startswith("v.blk.")
     if len(shape) == 1 or is_outside_layers:
         return Type.F32
-    if name == EMBEDDING and wanted is Type.Q4_0:
+    if name in (EMBEDDING, HEAD) and wanted is Type.Q4_0:
         wanted = Type.Q8_0
     return Type.F16 if shape[-1] % block_of(wanted).num_values else wanted
 

@@ -1,4 +1,4 @@
-"""Heads in files: tensors that must be the embedding again, as in every Gemma."""
+"""Heads in files: the embedding again, as in every published Gemma, or one of its own."""
 
 import numpy as np
 
@@ -8,6 +8,26 @@ from gemma.gm.ckpts._tensors import TensorReader
 # As Hugging Face and GGUF call them.
 HEADS = ("lm_head.weight", "language_model.lm_head.weight", "output.weight")
 _SLICE_ELEMENTS = 1 << 24
+# Rows that are compared when a checkpoint is opened.
+_NUM_SAMPLES = 64
+
+
+def is_untied(tensors: TensorReader, embedding: str) -> bool:
+    """Returns whether there is a head, and some of its rows are not the embedding's.
+
+    Args:
+      tensors: The checkpoint.
+      embedding: Name of its embedding.
+    """
+    shapes = tensors.shapes
+    heads = [head for head in HEADS if head in shapes]
+    if not heads or embedding not in shapes:
+        return False
+    if shapes[heads[0]] != shapes[embedding]:
+        return True
+    last = shapes[embedding][0] - 1
+    rows = {last * i // _NUM_SAMPLES for i in range(_NUM_SAMPLES + 1)}
+    return not all(_are_same(tensors, heads[0], embedding, i, i + 1) for i in rows)
 
 
 def refuse_untied_head(tensors: TensorReader, embedding: str) -> None:
@@ -26,9 +46,9 @@ def refuse_untied_head(tensors: TensorReader, embedding: str) -> None:
             shapes[head] != shapes[embedding] or not _is_same(tensors, head, embedding)
         ):
             raise CheckpointError(
-                f"Tensor {head!r} in {tensors.file_of(head)} is not the same as "
-                f"{embedding!r}: heads of their own (untied) are not supported. Train "
-                "with tie_word_embeddings true, or use transformers for this model."
+                f"Tensor {head!r} in {tensors.file_of(head)} is the same as "
+                f"{embedding!r} in most rows, but not in all: it would not be loaded. "
+                "Remove the one that is not meant."
             )
 
 
@@ -36,9 +56,14 @@ def _is_same(tensors: TensorReader, name: str, other: str) -> bool:
     num_rows, num_columns = tensors.shapes[name]
     step = max(1, _SLICE_ELEMENTS // num_columns)
     for begin in range(0, num_rows, step):
-        end = min(begin + step, num_rows)
-        rows = (tensors.read_rows(x, begin, end) for x in (name, other))
-        first, second = (x.astype(np.float32, copy=False) for x in rows)
-        if not np.array_equal(first, second):
+        if not _are_same(tensors, name, other, begin, min(begin + step, num_rows)):
             return False
     return True
+
+
+def _are_same(
+    tensors: TensorReader, name: str, other: str, begin: int, end: int
+) -> bool:
+    rows = (tensors.read_rows(x, begin, end) for x in (name, other))
+    first, second = (x.astype(np.float32, copy=False) for x in rows)
+    return np.array_equal(first, second)

@@ -15,7 +15,7 @@ from gemma.gm import kernels, peft
 from gemma.gm.ckpts._errors import CheckpointError
 from gemma.gm.ckpts._foreign import refuse_foreign, refuse_split
 from gemma.gm.ckpts._gguf import EMBEDDING, GgufFile, find_gguf, find_mmproj
-from gemma.gm.ckpts._heads import refuse_untied_head
+from gemma.gm.ckpts._heads import is_untied, refuse_untied_head
 from gemma.gm.ckpts._joined_tensors import JoinedTensors
 from gemma.gm.ckpts._json import read_json_object
 from gemma.gm.ckpts._names import Entry
@@ -148,7 +148,9 @@ class Checkpoint:
     def check(self) -> None:
         """Raises CheckpointError if the tensors are not exactly those of the config."""
         _check(self, flatten(self.model.specs()))
-        refuse_untied_head(self.tensors, self.names["embedder/input_embedding"].name)
+        if not self.config.has_head:
+            table = self.names["embedder/input_embedding"].name
+            refuse_untied_head(self.tensors, table)
 
     def param_structs(self, dtype: DType | None = None) -> Params:
         """Returns what `read_params` would, as shapes; raises CheckpointError as it."""
@@ -232,6 +234,7 @@ def _open_gguf(file: GgufFile, text_only: bool) -> Checkpoint:
     # Of Ollama's files the tokenizer has fewer or more tokens.
     if table := file.shapes.get(EMBEDDING):
         config = dataclasses.replace(config, vocab_size=table[0])
+    config = dataclasses.replace(config, has_head=is_untied(file, EMBEDDING))
     names, tensors = names_gguf(config), file
     eyes = None if text_only or config.family != "gemma3" else find_mmproj(file.path)
     if eyes is not None:
@@ -250,6 +253,15 @@ def _open_huggingface(path: Path, text_only: bool) -> Checkpoint:
     if text_only:
         config = dataclasses.replace(config, vision=None)
     files = SafetensorsFolder(path, packed_from_json(stated, path / "config.json"))
+    names = names_huggingface(config, files.shapes)
+    table = names["embedder/input_embedding"].name
+    # A classifier and a model without a head, as AutoModel saves it, need none. Others
+    # whose config.json announces a head of its own lack it.
+    lacks_head = config.has_head and names["embedder/head"].name not in files.shapes
+    is_whole = table.startswith(("model.", "language_model.model."))
+    if not lacks_head or not is_whole or "score.weight" in files.shapes:
+        has_head = is_untied(files, table)
+        config = dataclasses.replace(config, has_head=has_head)
     return Checkpoint(path, config, files, names_huggingface(config, files.shapes))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gemma.gm.ckpts._errors import CheckpointError
-from gemma.gm.ckpts._gguf import EMBEDDING
+from gemma.gm.ckpts._gguf import EMBEDDING, HEAD
 from gemma.gm.ckpts._names import (
     Entry,
     check_config,
@@ -59,6 +59,8 @@ def names_gguf(config: TransformerConfig) -> dict[str, Entry]:
         "embedder/input_embedding": Entry(EMBEDDING),
         "final_norm": Entry("output_norm.weight", offset=_NORM),
     }
+    if config.has_head:
+        names["embedder/head"] = Entry(HEAD)
     for i in range(config.num_layers):
         for ours, entry in _LAYER[config.family].items():
             theirs = f"blk.{i}.{entry.name}"

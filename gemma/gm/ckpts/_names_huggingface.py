@@ -99,6 +99,8 @@ _PREFIXES = (
     "language_model.",
     "",
 )
+# Those that `lm_head.weight` stands beside.
+_BESIDE_HEAD = ("model.", "model.language_model.", "")
 _CLASSES = {"gemma": "Gemma", "gemma2": "Gemma2", "gemma3": "Gemma3"}
 # A buffer that old files carry.
 _BUFFER = "rotary_emb.inv_freq"
@@ -120,6 +122,9 @@ def names_huggingface(
         for ours, entry in _LAYER[config.family].items():
             theirs = f"{prefix}layers.{i}.{entry.name}"
             names[f"layer_{i}/{ours}"] = Entry(theirs, num_out_axes(ours))
+    if config.has_head:
+        own = "lm_head.weight" if prefix in _BESIDE_HEAD else HEADS[1]
+        names["embedder/head"] = Entry(next((h for h in HEADS if h in present), own))
     if config.vision is not None:
         names |= vision_names_huggingface(config.vision, present)
     return names
@@ -191,7 +196,8 @@ def config_from_json(stated: Mapping[str, Any], where: object) -> TransformerCon
         check_sizes(sizes)
         config = _BUILD[model_type](fields, sizes)
         check_config(config)
-        return dataclasses.replace(config, vision=_vision(whole))
+        is_tied = whole.get("tie_word_embeddings") in (None, True)
+        return dataclasses.replace(config, vision=_vision(whole), has_head=not is_tied)
     except (AttributeError, TypeError, KeyError, ValueError) as error:
         raise CheckpointError(f"{where} does not describe a Gemma: {error}") from None
 
@@ -283,8 +289,6 @@ def _refuse_unknown(fields: Mapping[str, Any], where: object) -> None:
         not in (None, "gelu", "gelu_pytorch_tanh"),
         "attention_bias": bool(fields.get("attention_bias")),
         "use_bidirectional_attention": bool(fields.get("use_bidirectional_attention")),
-        "tie_word_embeddings false": fields.get("tie_word_embeddings")
-        not in (None, True),
     }
     for problem, found in problems.items():
         if found:
@@ -306,7 +310,7 @@ def config_to_json(config: TransformerConfig, dtype: str) -> dict[str, Any]:
         "boi_token_index": 255_999,
         "eoi_token_index": 256_000,
         "image_token_index": config.vision.soft_token,
-        "tie_word_embeddings": True,
+        "tie_word_embeddings": not config.has_head,
         "eos_token_id": [1, 106],
     }
 
@@ -328,7 +332,7 @@ def _text_to_json(config: TransformerConfig, dtype: str) -> dict[str, Any]:
         "max_position_embeddings": config.max_positions,
         "rms_norm_eps": config.norm_eps,
         "hidden_activation": "gelu_pytorch_tanh",
-        "tie_word_embeddings": True,
+        "tie_word_embeddings": not config.has_head,
         "bos_token_id": 2,
         "eos_token_id": 1,
         "pad_token_id": 0,

@@ -206,7 +206,16 @@ def is_of_eyes(name: str) -> bool:
 
 
 def places_orbax(config: TransformerConfig, spelling: Spelling) -> dict[str, Place]:
-    """Returns `{our path: place}`."""
+    """Returns `{our path: place}`.
+
+    Raises:
+      ValueError: The model has what their checkpoints have no place for.
+    """
+    if config.has_head:
+        raise ValueError(
+            "The model has a head of its own (untied), which DeepMind's checkpoints have "
+            "no place for. Write a Hugging Face folder or a GGUF file."
+        )
     root = spelling.root
     places = {
         "embedder/input_embedding": Place(root + _TABLE, (0, 1)),

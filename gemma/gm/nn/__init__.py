@@ -31,6 +31,7 @@ from gemma.gm.nn._config import (
     gemma3_config,
     repeat_pattern,
 )
+from gemma.gm.nn._embedder import head_of
 from gemma.gm.nn._explicit_axes import in_mesh_of, with_automatic_axes
 from gemma.gm.nn._fitting import fit_to_params
 from gemma.gm.nn._outputs import Features, Output
@@ -69,6 +70,7 @@ __all__ = [
     "gemma2_config",
     "gemma3_config",
     "grow_cache",
+    "head_of",
     "in_mesh_of",
     "repeat_pattern",
     "with_automatic_axes",

@@ -92,6 +92,8 @@ class TransformerConfig:
       final_softcap: Cap on the logits, or None.
       max_positions: Longest sequence the model was trained for.
       vision: The eyes, if it has any.
+      has_head: Whether the logits come from a matrix of its own rather than from the
+        embedding: untied, as some fine-tunes are.
     """
 
     family: str
@@ -101,6 +103,7 @@ class TransformerConfig:
     final_softcap: float | None
     max_positions: int
     vision: VisionConfig | None = None
+    has_head: bool = False
 
     @property
     def num_layers(self) -> int:

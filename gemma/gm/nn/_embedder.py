@@ -1,10 +1,11 @@
-"""Tokens to vectors, and vectors back to logits, through one table.
+"""Tokens to vectors, and vectors back to logits, mostly through one table.
 
 Axes: B batch, L length, D model width, V vocabulary, W words of 32 of
 its bits.
 """
 
 import math
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt32
@@ -17,9 +18,15 @@ from gemma.gm.weights import ParamSpec, einsum, take
 
 
 def embedder_specs(config: TransformerConfig) -> dict[str, ParamSpec]:
-    """Returns the table, which is also the head."""
-    shape = (config.vocab_size, config.embed_dim)
-    return {"input_embedding": ParamSpec(shape, axes=("vocab", "embed"))}
+    """Returns the table, which is also the head unless that is one of its own."""
+    table = ParamSpec((config.vocab_size, config.embed_dim), axes=("vocab", "embed"))
+    head = {"head": table} if config.has_head else {}
+    return {"input_embedding": table, **head}
+
+
+def head_of(params: Params) -> Any:
+    """Returns the matrix of the logits."""
+    return params["head"] if "head" in params else params["input_embedding"]
 
 
 def embed(
@@ -38,7 +45,7 @@ def unembed(
 ) -> Float[Array, "*B V"]:
     """Returns the logits of vectors, in float32."""
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-    logits = einsum("RD,VD->RV", rows, params["input_embedding"], out_dtype=jnp.float32)
+    logits = einsum("RD,VD->RV", rows, head_of(params), out_dtype=jnp.float32)
     if config.final_softcap is not None:
         logits = softcap(logits, config.final_softcap)
     return logits.reshape(*x.shape[:-1], -1)
@@ -57,7 +64,7 @@ def unembed_largest(
     """Returns the largest logits; see `kernels.shortlist`. -inf where not allowed."""
     found = shortlist(
         x,
-        params["input_embedding"].packed,
+        head_of(params).packed,
         screen,
         allowed=allowed,
         wanted=wanted,

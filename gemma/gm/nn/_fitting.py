@@ -31,8 +31,9 @@ def fit_to_params(model: Transformer, params: Params) -> Transformer:
     check_params(params)
     weights, config = flatten(params), model.config
     rows = weights["embedder/input_embedding"].shape[0]
-    if rows != config.vocab_size:
-        config = dataclasses.replace(config, vocab_size=rows)
+    has_head = "embedder/head" in weights
+    if (rows, has_head) != (config.vocab_size, config.has_head):
+        config = dataclasses.replace(config, vocab_size=rows, has_head=has_head)
     if config.vision is not None and "vision" not in params:
         config = dataclasses.replace(config, vision=None)
     if config is not model.config:

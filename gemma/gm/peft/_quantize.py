@@ -50,7 +50,7 @@ _ROUND: Mapping[PackedKind, Callable[[np.ndarray], Rounded]] = {
     KINDS["nf4"]: round_to_nf4,
 }
 # What is multiplied with activations, and large. All else stays as it is.
-_TABLE = "embedder/input_embedding"
+_TABLES = ("embedder/input_embedding", "embedder/head")
 _MATRIX = re.compile(r"layer_\d+/(?:attn/[qkvo]|mlp/(?:gate|up|down))")
 
 _take = jax.jit(take)
@@ -128,7 +128,7 @@ def quantized_weight_struct(
     """
     if method not in KINDS:
         raise ValueError(f"There is no method {method!r}; choose {', '.join(KINDS)}.")
-    if path == _TABLE:
+    if path in _TABLES:
         return quantized_struct(KINDS["int8"], shape, num_out_axes(path))
     if _MATRIX.fullmatch(path):
         return quantized_struct(KINDS[method], shape, num_out_axes(path))

@@ -38,7 +38,8 @@ class Reading:
         self._outline: Future[np.ndarray] | None = None
         if repack and self.gguf is not None:
             self.gguf.read_ahead()
-            if head := self.gguf.packed_ahead(EMBEDDING):
+            is_tied = not self.gguf.has_head
+            if is_tied and (head := self.gguf.packed_ahead(EMBEDDING)):
                 kind = self.gguf.packed_kind(EMBEDDING)
                 columns = self.gguf.shapes[EMBEDDING][1]
                 assert kind is not None

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gemma.gm.kernels import Screen, make_outline, outline_shape, screens_are_used
+from gemma.gm.nn import head_of
 from gemma.gm.typing import Params
 from gemma.gm.weights import QuantizedArray
 
@@ -16,7 +17,7 @@ def head_screen(params: Params, outline: np.ndarray | None = None) -> Screen | N
       params: Params of a model.
       outline: The outline of the head, if there is one already.
     """
-    table = params["embedder"]["input_embedding"]
+    table = head_of(params["embedder"])
     if not (isinstance(table, QuantizedArray) and screens_are_used()):
         return None
     if outline is None:
@@ -26,7 +27,7 @@ def head_screen(params: Params, outline: np.ndarray | None = None) -> Screen | N
 
 def screen_struct(params: Params) -> jax.ShapeDtypeStruct | None:
     """Returns what `head_screen` would, as a shape."""
-    table = params["embedder"]["input_embedding"]
+    table = head_of(params["embedder"])
     if not (isinstance(table, QuantizedArray) and screens_are_used()):
         return None
     shape = outline_shape(table.num_rows, table.num_columns)

@@ -233,20 +233,13 @@ def test_known_extras_are_passed_over(folder, tiny, name):
     assert_same_params(load_model(folder)[1], tiny.params)
 
 
-@pytest.mark.parametrize("cut", [slice(None), slice(0, 3)])
-def test_a_head_of_its_own_is_refused_and_not_dropped(folder, cut):
-    def untie(tensors):
-        head = tensors["model.embed_tokens.weight"].copy()
-        head[0, 0] += 1
-        return tensors | {"lm_head.weight": head[cut]}
+def test_a_head_of_another_shape_is_refused(folder):
+    def cut(tensors):
+        return tensors | {"lm_head.weight": tensors["model.embed_tokens.weight"][:3]}
 
-    change(folder, untie)
-    with pytest.raises(
-        CheckpointError, match=r"'lm_head.weight' in .* is not the same"
-    ):
+    change(folder, cut)
+    with pytest.raises(CheckpointError, match=r"'lm_head.weight' .* shape"):
         load_model(folder)
-    with pytest.raises(CheckpointError, match=r"untied"):
-        open_checkpoint(folder).check()
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
