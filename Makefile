@@ -1,4 +1,4 @@
-# make demo | test | check | tokenizers | parity | llama | docs | bench | quality | sanitize | format
+# make demo | test | check | newest | tokenizers | parity | llama | docs | bench | quality | sanitize | format
 PYTHON ?= python3
 VENV := .venv
 # How often the contestants of `make bench` take their turn.
@@ -8,6 +8,9 @@ TOKENS := 24576
 # Processes that run tests, each with up to 3 GB of memory.
 JOBS := 2
 PARITY := .venv-parity
+# The newest Python and JAX that are supported.
+NEWEST_PYTHON := python3.13
+NEWEST := .venv-newest
 LLAMA := .venv-llama
 USER_VENV := .venv-user
 BIN := $(VENV)/bin
@@ -18,7 +21,7 @@ LLAMA_CPP := llama-cpp-python==0.3.36
 # What the C++ library is made of.
 KERNELS := CMakeLists.txt $(wildcard gemma/gm/kernels/*.cc gemma/gm/kernels/*.h gemma/gm/kernels/*.inc)
 
-.PHONY: demo test check format-check lint types imports tokenizers parity llama docs bench quality sanitize format clean
+.PHONY: demo test check newest format-check lint types imports tokenizers parity llama docs bench quality sanitize format clean
 
 # What a user installs, not the developers' tools.
 demo: $(USER_VENV)/ready
@@ -26,6 +29,11 @@ demo: $(USER_VENV)/ready
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
+
+# The quick tests on the newest Python, for which pip takes the newest JAX.
+newest: $(NEWEST)/ready
+	$(NEWEST)/bin/python -m pytest -m "not slow" --numprocesses $(JOBS) --dist loadfile \
+	  tests/gm tests/hf tests/laws
 
 check: format-check lint types imports test
 
@@ -99,6 +107,13 @@ $(PARITY)/ready: pyproject.toml $(VENV)/ready
 	  --editable '.[demo,hub,constrained,templates,mcp,orbax,dev]'
 	touch $@
 
+$(NEWEST)/ready: pyproject.toml $(VENV)/ready
+	$(NEWEST_PYTHON) -m venv $(NEWEST)
+	$(NEWEST)/bin/python -m pip install --quiet --upgrade pip
+	$(NEWEST)/bin/python -m pip install --quiet --config-settings=wheel.cmake=false \
+	  --editable '.[demo,hub,constrained,templates,mcp,orbax,dev]'
+	touch $@
+
 # What users install: developers' tools bring libraries that JAX imports where it finds them.
 $(USER_VENV)/ready: pyproject.toml $(KERNELS) $(shell git ls-files gemma)
 	@echo "Installing gemma-jax, JAX and Gemma 3 270M (253 MB) into $(USER_VENV)."
@@ -114,4 +129,4 @@ $(LLAMA)/ready:
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(USER_VENV) $(PARITY) $(LLAMA) build dist
+	rm -rf $(VENV) $(USER_VENV) $(PARITY) $(NEWEST) $(LLAMA) build dist
