@@ -1,6 +1,7 @@
 """Flags that commands share."""
 
-from typing import Annotated
+import json
+from typing import Annotated, Any
 
 import typer
 
@@ -48,6 +49,14 @@ CacheLengthOption = Annotated[
 SeedOption = Annotated[
     int | None, typer.Option(metavar="N", help="Make the draws repeatable.")
 ]
+TemplateOption = Annotated[
+    str | None,
+    typer.Option(
+        "--chat-template-kwargs",
+        metavar="JSON",
+        help="Variables of the checkpoint's own chat template, as a JSON object.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 JsonLinesOption = Annotated[
     bool, typer.Option("--json", help="Over a pipe: print one JSON object an answer.")
@@ -61,3 +70,22 @@ TextArgument = Annotated[
         show_default=False,
     ),
 ]
+
+
+def parse_object(option: str, text: str | None) -> dict[str, Any] | None:
+    """Returns the JSON object that an option states.
+
+    Raises:
+      typer.BadParameter: It is none.
+    """
+    if text is None:
+        return None
+    try:
+        stated = json.loads(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"it is no JSON: {error}", param_hint=option) from None
+    if not isinstance(stated, dict):
+        raise typer.BadParameter(
+            'it is no JSON object, such as {"name": "value"}', param_hint=option
+        )
+    return stated

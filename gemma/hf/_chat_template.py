@@ -78,7 +78,7 @@ class ChatTokenizer(SpecialTokens):
         Raises:
           ImportError: The template is not a published one, and Jinja is not installed.
           ValueError: The template refuses the messages.
-          TypeError: The template does not read a variable.
+          TypeError: The family's format does not read a variable.
         """
         encoding = {n: options.pop(n) for n in ENCODING_OPTIONS if n in options}
         template = choose_template(
@@ -167,7 +167,7 @@ def write_conversation(
 
     Raises:
       ImportError: The template is not a published one, and Jinja is not installed.
-      TypeError: The template does not read a variable.
+      TypeError: The family's format does not read a variable.
       ValueError: The template refuses the messages, or the vocabulary has no turns.
     """
     for name in ("return_assistant_tokens_mask", "sanitize_control_tokens"):

@@ -15,7 +15,9 @@ from gemma.cli.options import (
     JsonLinesOption,
     ModelOption,
     SeedOption,
+    TemplateOption,
     WeightsOption,
+    parse_object,
 )
 from gemma.cli.sampling import (
     BiasOption,
@@ -88,6 +90,7 @@ def chat(
     regex: RegexOption = None,
     choice: ChoiceOption = None,
     cache_length: CacheLengthOption = None,
+    template_kwargs: TemplateOption = None,
     drop_oldest: Annotated[
         bool,
         typer.Option(
@@ -137,6 +140,7 @@ def chat(
         cache_length=cache_length,
         drop_oldest=drop_oldest,
         system=system,
+        chat_template_kwargs=parse_object("--chat-template-kwargs", template_kwargs),
     )
     name = _model_name(model, reading.path)
     metadata = reading.gguf.metadata if reading.gguf else None

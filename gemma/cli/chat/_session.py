@@ -209,7 +209,9 @@ class ChatSession:
 
 def check_system(chat: "ChatSampler") -> None:
     """Refuses a system prompt for a family that has none."""
-    family = chat.sampler.format
+    family, template = chat.sampler.format, chat.sampler.tokenizer.chat_template
+    if template is not None and template.format(family) is None:
+        return  # it is not the family's, and refuses what it cannot write itself
     if not family.has_system:
         raise ValueError(
             f"{family.name} has no system prompt. Put the instructions into the first "

@@ -63,8 +63,8 @@ class ChatTemplate:
 
         Raises:
             ImportError: Jinja is not installed.
-            ChatTemplateError: The template is damaged, or refuses the messages.
-            TypeError: There is a variable that the template does not read.
+            ChatTemplateError: The template is damaged, does not read one of the
+                variables, or refuses the messages.
         """
         if not messages:
             raise ChatTemplateError("The conversation is empty: there is no message.")
@@ -111,7 +111,7 @@ class ChatTemplate:
         for name in given:
             if name not in read:
                 known = sorted(read - {*_SET_HERE, *self.special_tokens})
-                raise TypeError(
+                raise ChatTemplateError(
                     f"The chat template does not read {name!r}. It reads: "
                     f"{', '.join(['messages', *known])}."
                 )

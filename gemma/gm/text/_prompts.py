@@ -128,15 +128,15 @@ class PromptEncoder:
           template_variables: Variables of the chat template, by name.
 
         Raises:
-          TypeError: There are variables, and no template that could read them.
-          ValueError: The tokenizer is not the model's.
+          ValueError: The tokenizer is not the model's; or there are variables, and no
+            template that could read them.
         """
         tokenizer.num_held(num_rows)
         pictures = vision and PictureTaker(vision, with_crops=pan_and_scan)
         template = tokenizer.chat_template
         known = template and template.format(format)
         if template_variables and (template is None or known is not None):
-            raise TypeError(
+            raise ValueError(
                 f"Conversations are written as {(known or format).name} does, which reads "
                 f"no variables: remove {next(iter(template_variables))!r}."
             )

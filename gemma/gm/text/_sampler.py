@@ -103,8 +103,8 @@ class Sampler(AnswerDefaults):
           chat_template_kwargs: Variables of the checkpoint's own chat template.
 
         Raises:
-          TypeError: The template does not read such a variable.
-          ValueError: The params or the tokenizer are not the model's.
+          ValueError: The params or the tokenizer are not the model's; or there are
+            variables of a chat template, and none that is not published.
         """
         super().__init__(
             sampling=sampling,

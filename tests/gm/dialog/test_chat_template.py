@@ -167,9 +167,9 @@ def test_a_family_without_such_a_role_says_so(role):
 def test_a_variable_that_the_template_does_not_read_is_refused():
     guard = template("guard")
     assert "Rule: no lies\n" in guard.render([QUESTION], guideline="no lies")
-    with pytest.raises(TypeError, match=r"does not read 'rule'.* guideline"):
+    with pytest.raises(ChatTemplateError, match=r"does not read 'rule'.* guideline"):
         guard.render([QUESTION], rule="no lies")
-    with pytest.raises(TypeError, match="does not read 'tools'"):
+    with pytest.raises(ChatTemplateError, match="does not read 'tools'"):
         template("ChatML").render([QUESTION], tools=[{}])
 
 

@@ -137,7 +137,7 @@ def test_variables_of_the_template(make):
     assert "Rule: no lies\n" in said(sampler, Turn.user("Hi"))
     chat = gm.text.ChatSampler.from_pretrained(folder, **options)
     assert "Rule: no lies\n" in said(chat.sampler, Turn.user("Hi"))
-    with pytest.raises(TypeError, match=r"written as Gemma 3 does.* 'guideline'"):
+    with pytest.raises(ValueError, match=r"written as Gemma 3 does.* 'guideline'"):
         gm.text.Sampler(
             model=sampler.model,
             params=sampler.params,
