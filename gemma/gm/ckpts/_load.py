@@ -13,7 +13,7 @@ import numpy as np
 
 from gemma.gm import kernels, peft
 from gemma.gm.ckpts._errors import CheckpointError
-from gemma.gm.ckpts._foreign import refuse_foreign, refuse_split
+from gemma.gm.ckpts._foreign import refuse_foreign
 from gemma.gm.ckpts._gguf import EMBEDDING, GgufFile, find_gguf, find_mmproj
 from gemma.gm.ckpts._heads import refuse_untied_head
 from gemma.gm.ckpts._joined_tensors import JoinedTensors
@@ -191,7 +191,7 @@ def open_checkpoint(
 
     Args:
       path: A folder with config.json and .safetensors files, a folder with one .gguf
-        file, or a .gguf file, which may already be open. The eyes of a GGUF model are
+        file, or a .gguf file, which may already be open; of a split one any part. The eyes of a GGUF model are
         looked for beside it, in an mmproj file. Or one of DeepMind's checkpoints: a
         directory that Orbax wrote, or the state of a training with it in `default/`.
       text_only: Leave the eyes of a model out.
@@ -227,7 +227,6 @@ def open_checkpoint(
 
 
 def _open_gguf(file: GgufFile, text_only: bool) -> Checkpoint:
-    refuse_split(file.path, file.metadata)
     config = config_from_metadata(file.metadata, file.path)
     # Of Ollama's files the tokenizer has fewer or more tokens.
     if table := file.shapes.get(EMBEDDING):
