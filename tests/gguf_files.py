@@ -1,5 +1,7 @@
 """Models in GGUF files, written in the words of the converter of llama.cpp."""
 
+from pathlib import Path
+
 import gguf
 import numpy as np
 
@@ -78,8 +80,7 @@ def their_keys(config) -> dict[str, object]:
 
 
 def write(
-    path, config, tensors, *, keys=None, types=(), architecture=None, num_parts=1,
-    num_tokens=70,
+    path, config, tensors, *, keys=None, types=(), architecture=None, num_tokens=70,
 ):  # fmt: skip
     """Writes a model. `keys` replaces metadata, `types` says how tensors are packed."""
     architecture = architecture or config.family
@@ -90,8 +91,6 @@ def write(
             kind = kinds.get(type(value), gguf.GGUFValueType.STRING)
             writer.add_key_value(f"{architecture}.{key}", value, kind)
     writer.add_array("tokenizer.ggml.tokens", [f"t{i}" for i in range(num_tokens)])
-    if num_parts > 1:
-        writer.add_uint16("split.count", num_parts)
     for name, values in tensors.items():
         type_ = dict(types).get(name)
         packed = values if type_ is None else gguf.quants.quantize(values, type_)
@@ -101,3 +100,29 @@ def write(
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def split(path, part_len, *, small_first=False) -> list[Path]:
+    """Replaces a file by parts of so many tensors; returns them in their order.
+
+    With `small_first` the first part holds no tensors, as gguf-split writes if asked.
+    """
+    reader = gguf.GGUFReader(path)
+    architecture = reader.fields["general.architecture"].contents()
+    writer = gguf.GGUFWriter(
+        path, architecture, split_max_tensors=part_len, small_first_shard=small_first
+    )
+    for name, field in reader.fields.items():
+        if name.startswith("GGUF.") or name == "general.architecture":
+            continue
+        is_array = field.types[0] == gguf.GGUFValueType.ARRAY
+        inner = field.types[-1] if is_array else None
+        writer.add_key_value(name, field.contents(), field.types[0], inner)
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    path.unlink()
+    return sorted(path.parent.glob(f"{path.stem}-*-of-*.gguf"))

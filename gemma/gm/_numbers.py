@@ -4,6 +4,11 @@ import math
 import operator
 from typing import Any
 
+FLOAT32_MAX = (2 - 2**-23) * 2.0**127
+# Logits are float32. Penalties up to here, for each token of a long answer, are rounded
+# away beside the largest float32, so that sums with a bias stay finite.
+PENALTY_MAX = 1e25
+
 
 def check_count(
     name: str, value: Any, *, at_least: int | None = None, at_most: int | None = None
@@ -95,6 +100,8 @@ def _ndim(value: Any) -> int:
 
 
 def _range_text(at_least: float, at_most: float, above: float) -> str:
+    if at_least == -at_most > -math.inf:
+        return f"lie between -{at_most:.8g} and {at_most:.8g}"
     if at_most < math.inf:
         opening, low = ("(", above) if above > -math.inf else ("[", at_least)
         return f"lie in {opening}{low:g}, {at_most:g}]"

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gemma.gm import text
-from gemma.gm._numbers import check_number
+from gemma.gm._numbers import check_count, check_number
 from gemma.gm.typing import Params
 from gemma.hf._arrays import is_torch, to_jax, to_torch
 from gemma.hf._dynamic_cache import DynamicCache
@@ -251,7 +251,10 @@ class _Call(NamedTuple):
         if key is None:
             return next_seed()
         if isinstance(key, int):
-            return key
+            return (
+                check_count("prng_key", key, at_least=-(2**63), at_most=2**64 - 1)
+                % 2**64
+            )
         if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
             key = jax.random.key_data(key)
         return int.from_bytes(np.asarray(key, np.uint32).tobytes(), "little")

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gemma.gm._numbers import check_count
+from gemma.gm._numbers import check_count, check_number
 from gemma.gm.text import StreamingDecoder
 from gemma.gm.typing import Params
 from gemma.hf import _logits_processors as processors
@@ -252,7 +252,7 @@ def _beams(config: GenerationConfig) -> BeamSettings:
     return BeamSettings(
         num_beams=N,
         num_returned=config.num_return_sequences,
-        length_penalty=float(penalty),
+        length_penalty=check_number("length_penalty", penalty),
         early_stopping=early or False,
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gemma.gm._numbers import check_count, check_number
+from gemma.gm._numbers import FLOAT32_MAX, PENALTY_MAX, check_count, check_number
 from gemma.hf import _logits_processors as processors
 from gemma.hf._generation_config import GenerationConfig
 from gemma.hf._logits_processors import Processor
@@ -32,7 +32,12 @@ def score_rules(
     if config.sequence_bias is not None:
         yield processors.sequence_bias(_biases(config.sequence_bias))
     if config.repetition_penalty not in (None, 1.0):
-        penalty = check_number("repetition_penalty", config.repetition_penalty, above=0)
+        penalty = check_number(
+            "repetition_penalty",
+            config.repetition_penalty,
+            at_least=1 / PENALTY_MAX,
+            at_most=PENALTY_MAX,
+        )
         yield processors.repetition_penalty(penalty, is_real)
     if config.no_repeat_ngram_size:
         size = check_count(
@@ -94,4 +99,8 @@ def _biases(stated: object, name: str = "sequence_bias") -> dict:
                 else "."
             )
         )
+    for ids, bias in found.items():
+        if bias != -np.inf:  # which forbids the sequence
+            largest = FLOAT32_MAX
+            check_number(f"{name} of {ids}", bias, at_least=-largest, at_most=largest)
     return found

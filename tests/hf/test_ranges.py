@@ -119,3 +119,25 @@ def test_labels_of_tokens():
     assert np.isfinite(model(IDS, labels=labels).loss)
     with pytest.raises(ValueError, match="labels have 3; they go from 0 to 2"):
         model(IDS, labels=changed(labels, 3))
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"repetition_penalty": 1e39}, r"repetition_penalty is 1e\+39"),
+        ({"repetition_penalty": 1e39, "num_beams": 2}, r"repetition_penalty is 1e\+39"),
+        ({"sequence_bias": {(5,): 1e39}}, r"sequence_bias of \(5,\) is 1e\+39"),
+        ({"sequence_bias": {(5,): float("nan")}}, r"sequence_bias of \(5,\) is nan"),
+        ({"num_beams": 2, "length_penalty": float("nan")}, "length_penalty is nan"),
+        ({"num_beams": 2, "length_penalty": "1"}, "length_penalty is '1'"),
+    ],
+)
+def test_numbers_that_float32_cannot_hold(option, message, lm):
+    with pytest.raises((TypeError, ValueError), match=message):
+        lm.generate(IDS, max_new_tokens=2, **option)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64, 2.5, True])
+def test_seeds_have_at_most_64_bits(seed):
+    with pytest.raises((TypeError, ValueError), match=f"seed is {seed}"):
+        hf.set_seed(seed)

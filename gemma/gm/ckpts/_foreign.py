@@ -50,24 +50,6 @@ def refuse_foreign(path: Path, config: Mapping[str, Any] | None) -> None:
         )
 
 
-def refuse_split(path: Path, metadata: Mapping[str, Any]) -> None:
-    """Refuses a GGUF file that holds some of a model's tensors.
-
-    Args:
-      path: The file.
-      metadata: Its keys and values.
-
-    Raises:
-      CheckpointError: It is one of several.
-    """
-    count = metadata.get("split.count", 1)
-    if isinstance(count, int) and count > 1:
-        raise CheckpointError(
-            f"{path} is one of {count} parts of a model, which are not read together: "
-            "join them with llama.cpp's llama-gguf-split --merge FIRST_PART OUTPUT."
-        )
-
-
 def _refuse_adapter(path: Path) -> None:
     file = path / "adapter_config.json"
     if not file.exists():

@@ -1,8 +1,6 @@
 """GGUF files: metadata and tensors, memory-mapped."""
 
 import contextlib
-import dataclasses
-import itertools
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -19,8 +17,9 @@ from gemma.gm.ckpts._gguf_blocks import (
     Type,
     repack_into,
 )
-from gemma.gm.ckpts._gguf_header import GgufTensor, Header, read_header
-from gemma.gm.ckpts._mapped_file import MappedFile
+from gemma.gm.ckpts._gguf_header import GgufTensor
+from gemma.gm.ckpts._gguf_parts import GgufPart, open_parts
+from gemma.gm.hub import part_names
 from gemma.gm.kernels import (
     TILE,
     PackedKind,
@@ -43,10 +42,10 @@ _SLICE_ELEMENTS, _PACKED_SLICE_ELEMENTS = 1 << 18, 1 << 24
 
 
 class GgufFile:
-    """An open GGUF file; a `TensorReader`.
+    """An open GGUF file, with the other parts of one that is split; a `TensorReader`.
 
     Attributes:
-      path: The file.
+      path: The file, or the first part.
       metadata: Keys and values; of arrays, numbers are numpy's and strings `Strings`.
       tensors: The tensors by name.
     """
@@ -56,18 +55,24 @@ class GgufFile:
     tensors: dict[str, GgufTensor]
 
     def __init__(self, path: Path):
-        self.path = Path(path)
-        self._file = MappedFile(self.path)
-        header = read_header(self._file.data, self.path)
-        self.metadata = header.metadata
-        self.tensors = self._locate(header)
-        self._file.give_back(0, header.num_bytes)
+        """Opens a file.
+
+        Args:
+          path: The file, or any part of a split one.
+
+        Raises:
+          CheckpointError: The file is damaged, or a part is missing.
+        """
+        self._parts = open_parts(Path(path))
+        self.path = self._parts[0].path
+        self.metadata = self._parts[0].metadata
+        self.tensors = {n: t for part in self._parts for n, t in part.tensors.items()}
         self._ahead: dict[str, Future[np.ndarray]] = {}
 
     @property
     def files(self) -> list[Path]:
-        """The one file there is."""
-        return [self.path]
+        """The file, or its parts."""
+        return [part.path for part in self._parts]
 
     @property
     def has_head(self) -> bool:
@@ -80,15 +85,15 @@ class GgufFile:
         return {name: tensor.shape for name, tensor in self.tensors.items()}
 
     def file_of(self, name: str) -> Path:
-        """Returns the one file there is."""
-        del name
-        return self.path
+        """Returns the file, or the part, that holds a tensor."""
+        return self._part_of(name).path
 
     def packed(self, name: str) -> np.ndarray:
         """Returns the bytes of a tensor as they lie in the file, without a copy."""
         tensor = self.tensors[name]
         count = math.prod(tensor.packed_shape)
-        return self._file.view(tensor.offset, count).reshape(tensor.packed_shape)
+        data = self._part_of(name).file.view(tensor.offset, count)
+        return data.reshape(tensor.packed_shape)
 
     def read(self, name: str, dtype: DType) -> np.ndarray:
         """Returns the values of a tensor, dequantized as the `gguf` package does."""
@@ -101,7 +106,7 @@ class GgufFile:
             out[part] = self._dequantize(name, packed[part])
 
         step = max(1, _SLICE_ELEMENTS // tensor.shape[-1])
-        self._for_slices(tensor, step, dequantize, os.cpu_count() or 1)
+        self._for_slices(name, step, dequantize, os.cpu_count() or 1)
         return out.reshape(tensor.shape)
 
     def read_rows(self, name: str, begin: int, end: int) -> np.ndarray:
@@ -154,12 +159,12 @@ class GgufFile:
             repack_into(out, blocks, tensor.type, rows)
 
         tiles = max(1, _PACKED_SLICE_ELEMENTS // tensor.shape[-1] // TILE)
-        self._for_slices(tensor, tiles * TILE, fill, num_threads)
+        self._for_slices(name, tiles * TILE, fill, num_threads)
         return out
 
     def _for_slices(
         self,
-        tensor: GgufTensor,
+        name: str,
         step: int,
         work: Callable[[range], None],
         num_threads: int,
@@ -168,13 +173,14 @@ class GgufFile:
 
         The pages of the file that a run was read from are given back after it.
         """
+        tensor, file = self.tensors[name], self._part_of(name).file
         num_rows, row_bytes = math.prod(tensor.shape[:-1]), tensor.packed_shape[-1]
 
         def run(begin: int) -> None:
             rows = range(begin, min(begin + step, num_rows))
             work(rows)
             place = tensor.offset + begin * row_bytes
-            self._file.give_back(place, len(rows) * row_bytes)
+            file.give_back(place, len(rows) * row_bytes)
 
         begins = range(0, num_rows, step)
         if num_threads == 1 or len(begins) == 1:
@@ -189,49 +195,28 @@ class GgufFile:
             return _dequantize(packed, self.tensors[name].type)
         except NotImplementedError:
             raise CheckpointError(
-                f"{self.path}: tensor {name!r} is packed as "
+                f"{self.file_of(name)}: tensor {name!r} is packed as "
                 f"{self.tensors[name].block.name}, which the gguf package cannot "
                 "dequantize."
             ) from None
 
-    def _locate(self, header: Header) -> dict[str, GgufTensor]:
-        """Turns offsets into the data section into offsets into the file."""
-        alignment = self.metadata.get("general.alignment", 32)
-        if not isinstance(alignment, int) or alignment < 1:
-            raise CheckpointError(f"{self.path}: general.alignment is {alignment!r}.")
-        begin = -(-header.num_bytes // alignment) * alignment
-        tensors = {}
-        for name, tensor in header.tensors.items():
-            moved = dataclasses.replace(tensor, offset=begin + tensor.offset)
-            end = moved.offset + math.prod(moved.packed_shape)
-            if end > len(self._file):
-                raise CheckpointError(
-                    f"{self.path} is truncated: tensor {name!r} ends at byte {end:,} "
-                    f"but the file has {len(self._file):,}. Download it again."
-                )
-            tensors[name] = moved
-        self._check_apart(tensors)
-        return tensors
-
-    def _check_apart(self, tensors: Mapping[str, GgufTensor]) -> None:
-        """Refuses tensors that share bytes: a small file would fill the memory."""
-        places = sorted((tensor.offset, name) for name, tensor in tensors.items())
-        for (begin, name), (following, other) in itertools.pairwise(places):
-            if begin + math.prod(tensors[name].packed_shape) > following:
-                raise CheckpointError(
-                    f"{self.path} is damaged: tensors {name!r} and {other!r} overlap."
-                )
+    def _part_of(self, name: str) -> GgufPart:
+        return next(part for part in self._parts if name in part.tensors)
 
 
 def find_gguf(path: Path) -> Path | None:
-    """Returns the GGUF file that a path is, or that a folder of no other kind holds."""
+    """Returns the GGUF file that a path is, or that a folder of no other kind holds.
+
+    Of a split file that is any of its parts.
+    """
     if path.is_file():
         return path if path.suffix == ".gguf" or _has_magic(path) else None
     if (path / "config.json").exists():
         return None
     found = (file for file in sorted(path.glob("*.gguf")) if file.is_file())
     files = [file for file in found if not _is_mmproj(file)]
-    return files[0] if len(files) == 1 else None
+    models = {part_names(file.name) for file in files}
+    return files[0] if len(models) == 1 else None
 
 
 def _has_magic(path: Path) -> bool:

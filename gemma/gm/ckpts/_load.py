@@ -13,19 +13,23 @@ import numpy as np
 
 from gemma.gm import kernels, peft
 from gemma.gm.ckpts._errors import CheckpointError
-from gemma.gm.ckpts._foreign import refuse_foreign, refuse_split
+from gemma.gm.ckpts._foreign import refuse_foreign
 from gemma.gm.ckpts._gguf import EMBEDDING, GgufFile, find_gguf, find_mmproj
 from gemma.gm.ckpts._heads import is_untied, refuse_untied_head
 from gemma.gm.ckpts._joined_tensors import JoinedTensors
 from gemma.gm.ckpts._json import read_json_object
-from gemma.gm.ckpts._names import Entry
+from gemma.gm.ckpts._names import Entry, Layout
 from gemma.gm.ckpts._names_gguf import config_from_metadata, names_gguf
 from gemma.gm.ckpts._names_huggingface import (
     config_from_json,
     is_extra,
     names_huggingface,
 )
-from gemma.gm.ckpts._names_vision import vision_from_metadata, vision_names_gguf
+from gemma.gm.ckpts._names_vision import (
+    holds_eyes,
+    vision_from_metadata,
+    vision_names_gguf,
+)
 from gemma.gm.ckpts._orbax import OrbaxTensors, find_orbax
 from gemma.gm.ckpts._origins import remember_origin
 from gemma.gm.ckpts._quantization_config import packed_from_json
@@ -182,7 +186,9 @@ class Checkpoint:
         if dtype in peft.KINDS:
             return peft.quantized_weight_struct(ours, spec.shape, dtype)
         entry = self.names[ours]
-        kind = self.tensors.packed_kind(entry.name) if dtype == AS_STORED else None
+        # Blocks are runs of inputs: a matrix that lies the other way becomes floats.
+        is_kept = dtype == AS_STORED and entry.layout is Layout.MATRIX
+        kind = self.tensors.packed_kind(entry.name) if is_kept else None
         return kind and quantized_struct(kind, spec.shape, entry.num_out_axes)
 
 
@@ -193,9 +199,10 @@ def open_checkpoint(
 
     Args:
       path: A folder with config.json and .safetensors files, a folder with one .gguf
-        file, or a .gguf file, which may already be open. The eyes of a GGUF model are
-        looked for beside it, in an mmproj file. Or one of DeepMind's checkpoints: a
-        directory that Orbax wrote, or the state of a training with it in `default/`.
+        file, or a .gguf file, which may already be open; of a split one any part. The
+        eyes of a GGUF model are in the file itself, or looked for beside it, in an
+        mmproj file. Or one of DeepMind's checkpoints: a directory that Orbax wrote, or
+        the state of a training with it in `default/`.
       text_only: Leave the eyes of a model out.
 
     Raises:
@@ -229,21 +236,27 @@ def open_checkpoint(
 
 
 def _open_gguf(file: GgufFile, text_only: bool) -> Checkpoint:
-    refuse_split(file.path, file.metadata)
     config = config_from_metadata(file.metadata, file.path)
     # Of Ollama's files the tokenizer has fewer or more tokens.
     if table := file.shapes.get(EMBEDDING):
         config = dataclasses.replace(config, vocab_size=table[0])
     config = dataclasses.replace(config, has_head=is_untied(file, EMBEDDING))
     names, tensors = names_gguf(config), file
-    eyes = None if text_only or config.family != "gemma3" else find_mmproj(file.path)
+    eyes = None if text_only or config.family != "gemma3" else _eyes_of(file)
     if eyes is not None:
-        eyes = GgufFile(eyes)
         vision = vision_from_metadata(eyes.metadata, eyes.path)
         config = dataclasses.replace(config, vision=vision)
         names |= vision_names_gguf(vision, eyes.shapes)
-        tensors = JoinedTensors(file, eyes)
+        tensors = file if eyes is file else JoinedTensors(file, eyes)
     return Checkpoint(file.path, config, tensors, names)
+
+
+def _eyes_of(file: GgufFile) -> GgufFile | None:
+    """Returns the file with the eyes of a model: itself, as of Ollama, or an mmproj file."""
+    if holds_eyes(file.shapes):
+        return file
+    found = find_mmproj(file.path)
+    return None if found is None else GgufFile(found)
 
 
 def _open_huggingface(path: Path, text_only: bool) -> Checkpoint:

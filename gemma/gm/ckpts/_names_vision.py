@@ -1,6 +1,7 @@
 """The eyes of Gemma 3 in checkpoints: SigLIP and the projector <-> our tree.
 
-Hugging Face keeps them with the text model, GGUF in a file of their own (mmproj).
+Hugging Face keeps them with the text model, GGUF in a file of their own (mmproj), and
+Ollama's own GGUF files in that of the text model, under names of their own.
 """
 
 from collections.abc import Collection, Mapping
@@ -32,6 +33,19 @@ _LAYER = {
     "mlp/up": ("mlp.fc1", "ffn_up"),
     "mlp/down": ("mlp.fc2", "ffn_down"),
 }
+# What Ollama's own files call some of GGUF's tensors.
+_OLLAMA = {
+    "v.patch_embd": "v.patch_embedding",
+    "v.position_embd": "v.position_embedding",
+    "v.post_ln": "v.post_layernorm",
+    "mm.soft_emb_norm": "mm.mm_soft_emb_norm",
+    "mm.input_projection": "mm.mm_input_projection",
+    "ln1": "layer_norm1",
+    "ln2": "layer_norm2",
+    "attn_out": "attn_output",
+    "ffn_up": "mlp.fc1",
+    "ffn_down": "mlp.fc2",
+}
 _PATCHES, _PROJECTOR = "embeddings.patch_embedding", "multi_modal_projector."
 # As published and in transformers 4, as 5 saves it, as 5 has it in memory.
 _TOWERS = (
@@ -43,6 +57,8 @@ _TOWERS = (
 # A pooling head that some configs make and nobody asks, and a buffer of old files.
 _UNUSED = tuple(f"{tower}head." for tower in _TOWERS)
 _BUFFER = "embeddings.position_ids"
+# How names of the tower and of the projector begin in GGUF files.
+_GGUF = ("v.", "mm.")
 
 
 def vision_from_json(
@@ -104,24 +120,26 @@ def is_unused_by_eyes(name: str) -> bool:
 
 def is_of_eyes(name: str) -> bool:
     """Whether a tensor is one of the tower or the projector."""
-    prefixes = ("vision_tower.", _PROJECTOR)
+    prefixes = ("vision_tower.", _PROJECTOR, *_GGUF)
     return name.removeprefix("model.").startswith(prefixes)
 
 
+def holds_eyes(shapes: Collection[str]) -> bool:
+    """Whether a GGUF file of a text model has tensors of the tower too."""
+    return any(name.startswith(_GGUF) for name in shapes)
+
+
 def vision_from_metadata(metadata: Mapping[str, Any], where: object) -> VisionConfig:
-    """Returns the eyes that the metadata of an mmproj file states.
+    """Returns the eyes that the metadata of an mmproj file states, or of Ollama's file.
 
     Args:
       metadata: Keys and values.
       where: The file, for error messages.
     """
-    kind = metadata.get(
-        "clip.vision.projector_type", metadata.get("clip.projector_type")
-    )
-    if kind != "gemma3":
-        raise CheckpointError(
-            f"{where} holds the eyes of {kind!r}; those of 'gemma3' can be read."
-        )
+    prefix = "gemma3.vision"
+    if metadata.get("general.architecture") != "gemma3":
+        prefix = "clip.vision"
+        _require_gemma3_projector(metadata, where)
     keys = {
         "image_size": "image_size",
         "patch_size": "patch_size",
@@ -131,13 +149,15 @@ def vision_from_metadata(metadata: Mapping[str, Any], where: object) -> VisionCo
         "num_heads": "attention.head_count",
     }
     try:
-        fields = {ours: metadata[f"clip.vision.{key}"] for ours, key in keys.items()}
+        fields = {ours: metadata[f"{prefix}.{key}"] for ours, key in keys.items()}
         check_sizes(fields)
-        epsilon = metadata.get("clip.vision.attention.layer_norm_epsilon", 1e-6)
-        # Not in the metadata: sixteen patches become one soft token.
-        tokens_per_image = (fields["image_size"] // fields["patch_size"] // 4) ** 2
+        epsilon = metadata.get(f"{prefix}.attention.layer_norm_epsilon", 1e-6)
+        # What llama.cpp's files do not state: sixteen patches become one soft token.
+        num_tokens = (fields["image_size"] // fields["patch_size"] // 4) ** 2
+        num_tokens = metadata.get("gemma3.mm.tokens_per_image", num_tokens)
+        check_sizes({"tokens_per_image": num_tokens})
         return VisionConfig(
-            **fields, tokens_per_image=tokens_per_image, norm_eps=short_decimal(epsilon)
+            **fields, tokens_per_image=num_tokens, norm_eps=short_decimal(epsilon)
         )
     except KeyError as error:
         raise CheckpointError(f"{where} lacks the key {error} in its header.") from None
@@ -145,30 +165,48 @@ def vision_from_metadata(metadata: Mapping[str, Any], where: object) -> VisionCo
         raise CheckpointError(f"{where} does not describe eyes: {error}") from None
 
 
+def _require_gemma3_projector(metadata: Mapping[str, Any], where: object) -> None:
+    kind = metadata.get(
+        "clip.vision.projector_type", metadata.get("clip.projector_type")
+    )
+    if kind != "gemma3":
+        raise CheckpointError(
+            f"{where} holds the eyes of {kind!r}; those of 'gemma3' can be read."
+        )
+
+
 def vision_names_gguf(
     config: VisionConfig, shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Entry]:
-    """Returns `{our path: entry}` for an mmproj file.
+    """Returns `{our path: entry}` for an mmproj file, or for Ollama's file.
 
     Early conversions exchanged the names of the two matrices of a feed-forward layer;
     their shapes tell.
     """
     is_exchanged = shapes.get("v.blk.0.ffn_up.weight", ())[:1] == (config.embed_dim,)
-    exchanged = {"ffn_up": "ffn_down", "ffn_down": "ffn_up"} if is_exchanged else {}
+    spelled = {"ffn_up": "ffn_down", "ffn_down": "ffn_up"} if is_exchanged else {}
+    if "v.patch_embedding.weight" in shapes:
+        spelled = _OLLAMA
+
+    def spell(name: str) -> str:
+        return spelled.get(name, name)
+
     names = {
-        **_pair("patch_embedding", "v.patch_embd"),
-        "position_embedding": Entry("v.position_embd.weight"),
-        **_pair("final_norm", "v.post_ln"),
-        # The one norm of the file that its converter added one to.
-        "projector/norm": Entry("mm.soft_emb_norm.weight", offset=-1.0),
+        **_pair("patch_embedding", spell("v.patch_embd")),
+        # Not the matrix of a product: its rows are added.
+        "position_embedding": Entry(
+            f"{spell('v.position_embd')}.weight", layout=Layout.SAME
+        ),
+        **_pair("final_norm", spell("v.post_ln")),
+        # The one norm of the tower that converters add one to.
+        "projector/norm": Entry(f"{spell('mm.soft_emb_norm')}.weight", offset=-1.0),
         "projector/weight": Entry(
-            "mm.input_projection.weight", layout=Layout.TRANSPOSED
+            f"{spell('mm.input_projection')}.weight", layout=Layout.TRANSPOSED
         ),
     }
     for i in range(config.num_layers):
         for ours, (_, theirs) in _LAYER.items():
-            name = exchanged.get(theirs, theirs)
-            names |= _pair(f"layer_{i}/{ours}", f"v.blk.{i}.{name}")
+            names |= _pair(f"layer_{i}/{ours}", f"v.blk.{i}.{spell(theirs)}")
     return {f"vision/{ours}": entry for ours, entry in names.items()}
 
 

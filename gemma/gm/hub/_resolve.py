@@ -6,14 +6,15 @@ only when the handle has a version.
 """
 
 import contextlib
+import dataclasses
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from gemma.gm.hub._download import Download
 from gemma.gm.hub._embedded import embedded_checkpoint
 from gemma.gm.hub._errors import CheckpointNotFoundError
+from gemma.gm.hub._parts import part_names
 from gemma.gm.hub._published import close_names, published_names, published_repository
 
 # What a checkpoint is made of. Repositories also hold GGUF and PyTorch copies of the
@@ -38,7 +39,7 @@ def resolve(
     Args:
         name: None for the embedded Gemma 3 270M; a path; a published name such as
             `gemma-3-1b-it`; `org/name`, `org/name@revision` or `org/name/file.gguf` on
-            Hugging Face; `owner/model/framework/variation[/version]` on Kaggle.
+            Hugging Face, of a split file with all its parts; `owner/model/framework/variation[/version]` on Kaggle.
         download: How what is not on disk is fetched, if not as the clients do.
 
     Raises:
@@ -96,7 +97,7 @@ def _fetch(name: str, download: Download) -> Path:
     return _from_huggingface(handle, download)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class _Repository:
     """A handle on Hugging Face, taken apart. No file means the whole checkpoint."""
 
@@ -140,26 +141,39 @@ def _fetch_from(repository: _Repository, download: Download) -> Path:
         import huggingface_hub
     except ImportError as error:
         raise _client_missing("huggingface_hub", repository.id) from error
-    asked = download.for_huggingface()
+    if repository.file:
+        parts = {
+            name: _fetch_one(dataclasses.replace(repository, file=name), download)
+            for name in part_names(repository.file)
+        }
+        return parts[repository.file]
     try:
-        if repository.file:
-            fetched = huggingface_hub.hf_hub_download(
-                repository.id,
-                repository.file,
-                revision=repository.revision,
-                **asked,
-            )
-            return Path(fetched)
         fetched = huggingface_hub.snapshot_download(
             repository.id,
             revision=repository.revision,
             allow_patterns=_CHECKPOINT_PATTERNS,
-            **asked,
+            **download.for_huggingface(),
         )
     # Its HTTP library's errors come through, and that library differs by version.
     except Exception as error:
         raise _explain_huggingface(error, repository) from error
     return _checked_snapshot(Path(fetched), repository)
+
+
+def _fetch_one(repository: _Repository, download: Download) -> Path:
+    """Returns the file of a repository that it names."""
+    import huggingface_hub
+
+    try:
+        fetched = huggingface_hub.hf_hub_download(
+            repository.id,
+            repository.file,
+            revision=repository.revision,
+            **download.for_huggingface(),
+        )
+    except Exception as error:
+        raise _explain_huggingface(error, repository) from error
+    return Path(fetched)
 
 
 def _checked_snapshot(folder: Path, repository: _Repository) -> Path:

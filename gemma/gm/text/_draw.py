@@ -61,8 +61,15 @@ def stack(samplings: Sequence[Sampling], seeds: Sequence[int]) -> SamplingArrays
         repetition_penalty=_floats(s.repetition_penalty for s in samplings),
         presence_penalty=_floats(s.presence_penalty for s in samplings),
         frequency_penalty=_floats(s.frequency_penalty for s in samplings),
-        seed=np.array([seed % 2**32 for seed in seeds], np.uint32),
+        seed=np.array([_word(seed) for seed in seeds], np.uint32),
     )
+
+
+def _word(seed: int) -> int:
+    """Returns 32 bits of a seed: itself if it has no more, else a hash of all."""
+    if 0 <= seed < 2**32:
+        return seed
+    return int(np.random.SeedSequence(seed % 2**64).generate_state(1)[0])
 
 
 def _floats(values: Iterable[float]) -> Float[np.ndarray, "B"]:

@@ -3,7 +3,13 @@
 import dataclasses
 from collections.abc import Mapping
 
-from gemma.gm._numbers import check_count, check_number
+from gemma.gm._numbers import FLOAT32_MAX, PENALTY_MAX, check_count, check_number
+
+_SMALLEST_PENALTIES = {
+    "repetition_penalty": 1 / PENALTY_MAX,
+    "presence_penalty": -PENALTY_MAX,
+    "frequency_penalty": -PENALTY_MAX,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +29,12 @@ class Sampling:
         have already, and multiplies the negative ones; above 0, 1 for none.
       presence_penalty: Taken from the logits of tokens that the answer has already.
       frequency_penalty: Taken as often as the answer has them.
-      logit_bias: Added to the logits of some tokens, by id.
+      logit_bias: Added to the logits of some tokens, by id; -inf forbids a token.
+
+    Raises:
+      TypeError: A value is of the wrong type.
+      ValueError: A value is out of range. Logits are float32: penalties lie within 1e25
+        (the one of repetition from 1e-25 to 1e25), biases within float32's range.
 
     Reference: Holtzman et al. 2020 (top-p); Nguyen et al. 2024 (min-p); Keskar et al.
     2019, "CTRL" (repetition); OpenAI's API (presence, frequency, bias).
@@ -44,9 +55,9 @@ class Sampling:
             check_count("top_k", self.top_k, at_least=1)
         check_number("top_p", self.top_p, above=0, at_most=1)
         check_number("min_p", self.min_p, at_least=0, at_most=1)
-        check_number("repetition_penalty", self.repetition_penalty, above=0)
-        check_number("presence_penalty", self.presence_penalty)
-        check_number("frequency_penalty", self.frequency_penalty)
+        for name, smallest in _SMALLEST_PENALTIES.items():
+            penalty = getattr(self, name)
+            check_number(name, penalty, at_least=smallest, at_most=PENALTY_MAX)
         if not isinstance(self.logit_bias, Mapping):
             raise TypeError(
                 f"logit_bias is a {type(self.logit_bias).__name__}; pass a dict from "
@@ -68,7 +79,8 @@ def _check_bias(token_id: int | str, bias: float) -> None:
     if not isinstance(token_id, str):
         check_count("A token of logit_bias", token_id)
     if bias != -float("inf"):  # which forbids the token
-        check_number(f"logit_bias of token {token_id}", bias)
+        name = f"logit_bias of token {token_id}"
+        check_number(name, bias, at_least=-FLOAT32_MAX, at_most=FLOAT32_MAX)
 
 
 def Greedy() -> Sampling:  # noqa: N802

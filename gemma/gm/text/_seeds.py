@@ -19,12 +19,13 @@ def row_seeds(rng: Rng | None, num_rows: int) -> list[int]:
     Args:
       rng: As many numbers as there are rows; or one number or key for all, with which
         row i has the seed of `rng + i`; for a single row, several numbers are as good.
-        None draws one.
+        None draws one. Numbers have 64 bits; -1 is 2**64 - 1, as in C.
       num_rows: Rows of the batch.
 
     Raises:
       TypeError: A seed is no integer.
-      ValueError: There are neither as many numbers as rows nor a single one.
+      ValueError: There are neither as many numbers as rows nor a single one, or one has
+        more than 64 bits.
     """
     if rng is None:
         rng = random.getrandbits(32)
@@ -47,4 +48,8 @@ def _numbers(rng: Rng) -> list[int]:
         rng.dtype, jax.dtypes.prng_key
     ):
         rng = jax.random.key_data(rng)
-    return [check_count("rng", number) % 2**64 for number in np.ravel(rng).tolist()]
+    numbers = np.ravel(rng).tolist()
+    return [
+        check_count("rng", number, at_least=-(2**63), at_most=2**64 - 1) % 2**64
+        for number in numbers
+    ]

@@ -17,6 +17,7 @@ from sentencepiece import sentencepiece_model_pb2 as model_pb2
 from gemma.gm.ckpts import (
     IS_LFS_POINTER,
     Strings,
+    find_gguf,
     gguf_pieces,
     is_lfs_pointer,
     read_gguf_metadata,
@@ -141,8 +142,10 @@ def _tokenizer_file(path: Path) -> Path:
             if (folder / name).is_file():
                 return folder / name
     ggufs = sorted(path.glob("*.gguf"))
-    if len(ggufs) == 1:
-        return ggufs[0]
+    # Beside one model may be its mmproj file, and a model may have several parts.
+    gguf = ggufs[0] if len(ggufs) == 1 else find_gguf(path)
+    if gguf is not None:
+        return gguf
     raise FileNotFoundError(
         f"No tokenizer in {path}: looked for tokenizer.json, tokenizer.model and a "
         f"single .gguf file, and found {len(ggufs)} .gguf files."

@@ -82,13 +82,6 @@ def test_rows_are_those_of_the_embedding(change, config, params, tmp_path):
     assert load_model(path)[0].config.vocab_size == config.vocab_size
 
 
-def test_a_part_of_a_model_says_so(config, params, tmp_path):
-    path = tmp_path / "m-00001-of-00002.gguf"
-    write(path, config, their_tensors(params), num_parts=2)
-    with pytest.raises(CheckpointError, match=r"one of 2 parts of a model.*--merge"):
-        load_config(path)
-
-
 def test_other_rope_scalings_are_refused(random_params, tmp_path):
     config = MODELS["gemma2"]
     params = random_params(Transformer(config), jax.random.key(3))

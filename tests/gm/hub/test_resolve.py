@@ -142,6 +142,30 @@ def test_named_gguf_is_fetched_alone(client, tmp_path, name):
     assert options == {"revision": "v1" if "@" in name else None}
 
 
+def test_all_parts_of_a_split_gguf_are_fetched(monkeypatch, tmp_path):
+    fetched = []
+
+    def download(repository, file, **options):
+        fetched.append((repository, file, options))
+        return str(tmp_path / file)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    names = [f"d/m-0000{i}-of-00003.gguf" for i in (1, 2, 3)]
+    assert resolve(f"o/n/{names[1]}@v1") == tmp_path / names[1]
+    assert fetched == [("o/n", name, {"revision": "v1"}) for name in names]
+
+
+def test_a_part_that_a_repository_lacks_is_named(monkeypatch, tmp_path):
+    def download(repository, file, **options):
+        if "00002-of" in file:
+            raise hub_error(errors.RemoteEntryNotFoundError, 404)
+        return str(tmp_path / file)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    said = caught("o/n/m-00001-of-00002.gguf")
+    assert str(said) == "o/n has no file 'm-00002-of-00002.gguf'."
+
+
 @pytest.mark.parametrize(
     "handle", ["google/gemma/Flax/2b-it", "google/gemma/flax/2b-it/2"]
 )

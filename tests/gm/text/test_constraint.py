@@ -260,6 +260,11 @@ def test_choice_that_is_no_list_of_texts_is_refused(options):
         Constraint.choice(options)
 
 
+def test_choice_of_nothing_but_an_empty_text_is_refused():
+    with pytest.raises(ValueError, match="only option of the choice is empty"):
+        Constraint.choice([""])
+
+
 def test_choice_without_options_is_refused():
     with pytest.raises(ValueError, match="at least one option"):
         Constraint.choice([])

@@ -1,5 +1,7 @@
 """Numeric options: what is no number of their kind is refused by each public call."""
 
+import re
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -129,6 +131,38 @@ def test_numbers_are_in_range(call, name, value):
 @pytest.mark.parametrize("name", ["max_new_tokens", "top_k", "rng", "temperature"])
 def test_numbers_of_numpy_and_jax_are_numbers(call, name, value):
     call(name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("frequency_penalty", 1e39),
+        ("frequency_penalty", -1e38),  # twice in an answer it would overflow
+        ("presence_penalty", 1e300),
+        ("repetition_penalty", 1e39),
+        ("repetition_penalty", 1e-50),  # 0 in float32
+        ("logit_bias", 1e300),
+        ("logit_bias", -1e39),
+    ],
+)
+def test_numbers_fit_into_float32(call, name, value):
+    with pytest.raises(
+        ValueError, match=rf"{name}.* is {re.escape(str(value))}; it must"
+    ):
+        call(name, value)
+
+
+def test_the_largest_numbers_choose_tokens(tiny_sampler):
+    largest = float(np.finfo(np.float32).max)
+    bias = dict.fromkeys(range(3, 480), -largest) | {300: largest, 1: -np.inf}
+    sampling = Sampling(
+        logit_bias=bias, frequency_penalty=1e25, repetition_penalty=1e-25, temperature=1
+    )
+    answer = tiny_sampler("gemma3_mqa").generate(
+        "a", max_new_tokens=4, sampling=sampling, num_logprobs=0
+    )
+    assert answer.token_ids == (300, 300, 300, 300)
+    assert all(np.isfinite(entry.chosen) for entry in answer.logprobs)
 
 
 def test_pairs_are_no_bias_and_true_is_no_token():

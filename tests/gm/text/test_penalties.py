@@ -150,7 +150,10 @@ def test_no_penalty_compiles_anew(tiny_sampler):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"repetition_penalty": 0.0}, "repetition_penalty is 0.0; it must be above 0"),
+        (
+            {"repetition_penalty": 0.0},
+            r"repetition_penalty is 0.0; it must lie in \[1e-25",
+        ),
         ({"repetition_penalty": np.nan}, "repetition_penalty is nan"),
         (
             {"presence_penalty": np.inf},

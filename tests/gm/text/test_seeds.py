@@ -4,6 +4,8 @@ import jax
 import numpy as np
 import pytest
 
+from gemma.gm.text import Sampling
+from gemma.gm.text._draw import stack
 from gemma.gm.text._seeds import row_seeds
 
 
@@ -47,3 +49,17 @@ def test_neither_one_nor_one_a_row_is_refused():
 def test_what_is_no_whole_number_is_refused(rng):
     with pytest.raises(TypeError, match="must be an integer"):
         row_seeds(rng, 1)
+
+
+@pytest.mark.parametrize("seed", [2**64, 2**80, -(2**63) - 1, [1, 2**64]])
+def test_seeds_have_at_most_64_bits(seed):
+    with pytest.raises(ValueError, match=r"rng is -?\d+; it must be"):
+        row_seeds(seed, 2)
+
+
+def test_all_64_bits_of_a_seed_matter():
+    seeds = [0, 1, 2**32, 2**32 + 1, 2**63, 2**64 - 1]
+    samplings = [Sampling()] * len(seeds)
+    assert len(set(stack(samplings, seeds).seed.tolist())) == len(seeds)
+    assert stack(samplings[:2], [5, 2**32 - 1]).seed.tolist() == [5, 2**32 - 1]
+    assert row_seeds(-1, 1) == [2**64 - 1]

@@ -108,14 +108,20 @@ class Constraint:
     def choice(cls, options: Sequence[str]) -> "Constraint":
         """Returns the constraint that the answer is one of some texts.
 
+        With an empty text among them the model may say nothing.
+
         Raises:
-          ValueError: There are no options, or one of them stands twice.
+          ValueError: There are no options but an empty one, or one stands twice.
           TypeError: They are no list of texts.
         """
         if isinstance(options, str):
             raise TypeError("The options of a choice are a list; found a single text.")
         if not options:
             raise ValueError("A choice needs at least one option; found none.")
+        if list(options) == [""]:
+            raise ValueError(
+                "The only option of the choice is empty: no other answer would match it."
+            )
         for option in options:
             _check_text(option, "An option")
         option, count = Counter(options).most_common(1)[0]
