@@ -18,6 +18,13 @@ from gemma.gm.ckpts._names_vision import (
     vision_names_huggingface,
     vision_to_json,
 )
+from gemma.gm.ckpts._refused_fields import refuse_fields
+from gemma.gm.ckpts._rope_json import (
+    rope_from_json,
+    rope_to_json,
+    ropes_from_json,
+    ropes_to_json,
+)
 from gemma.gm.nn import (
     AttentionType,
     Classifier,
@@ -180,7 +187,7 @@ def config_from_json(stated: Mapping[str, Any], where: object) -> TransformerCon
             "gemma3_text can be read."
         )
     fields = _DEFAULTS[model_type] | dict(stated)
-    _refuse_unknown(fields, where)
+    refuse_fields(fields, where)
     sizes = {
         "num_layers": fields["num_hidden_layers"],
         "embed_dim": fields["hidden_size"],
@@ -210,36 +217,43 @@ def _vision(stated: Mapping[str, Any]) -> VisionConfig | None:
     return vision_from_json(
         stated["vision_config"],
         tokens_per_image=stated.get("mm_tokens_per_image", 256),
-        soft_token=stated.get("image_token_index", 262_144),
+        # transformers has two names for it.
+        soft_token=stated.get(
+            "image_token_id", stated.get("image_token_index", 262_144)
+        ),
     )
 
 
 def _gemma1(fields: Mapping[str, Any], sizes: dict[str, Any]) -> TransformerConfig:
-    return with_rope(gemma1_config(**sizes), _rope(fields, None))
+    types = fields.get("layer_types")
+    if types is not None and set(types) != {"full_attention"}:
+        raise ValueError("layer_types names others than 'full_attention'")
+    return with_rope(gemma1_config(**sizes), rope_from_json(fields))
 
 
 def _gemma2(fields: Mapping[str, Any], sizes: dict[str, Any]) -> TransformerConfig:
     config = gemma2_config(
         **sizes,
-        query_pre_attn_scalar=fields["query_pre_attn_scalar"],
+        query_pre_attn_scalar=_query_scalar(fields),
         attention_types=_attention_types(fields, period=2),
-        window=fields["sliding_window"],
+        window=_window(fields),
         attn_softcap=fields["attn_logit_softcapping"],
         final_softcap=fields["final_logit_softcapping"],
     )
-    return with_rope(config, _rope(fields, None))
+    return with_rope(config, rope_from_json(fields))
 
 
 def _gemma3(fields: Mapping[str, Any], sizes: dict[str, Any]) -> TransformerConfig:
-    period = fields.get("sliding_window_pattern") or 6
+    period = fields.get("sliding_window_pattern")
+    global_rope, local_rope = ropes_from_json(fields)
     return gemma3_config(
         **sizes,
-        query_pre_attn_scalar=fields["query_pre_attn_scalar"],
-        attention_types=_attention_types(fields, period),
-        window=fields["sliding_window"],
+        query_pre_attn_scalar=_query_scalar(fields),
+        attention_types=_attention_types(fields, 6 if period is None else period),
+        window=_window(fields),
         final_softcap=fields["final_logit_softcapping"],
-        global_rope=_rope(fields, "full_attention"),
-        local_rope=_rope(fields, "sliding_attention"),
+        global_rope=global_rope,
+        local_rope=local_rope,
     )
 
 
@@ -250,49 +264,48 @@ def _attention_types(
     fields: Mapping[str, Any], period: int
 ) -> tuple[AttentionType, ...]:
     """Reads the type of each layer; by default each period ends in a global one."""
-    stated = fields.get("layer_types")
+    stated, num_layers = fields.get("layer_types"), fields["num_hidden_layers"]
     if stated is None:
-        num_layers = fields["num_hidden_layers"]
+        _check_period(fields, period)
         return tuple(
             AttentionType.LOCAL if (i + 1) % period else AttentionType.GLOBAL
             for i in range(num_layers)
         )
-    if len(stated) != fields["num_hidden_layers"]:
+    if len(stated) != num_layers:
         raise ValueError(
-            f"layer_types has {len(stated)} entries for "
-            f"{fields['num_hidden_layers']} layers"
+            f"layer_types has {len(stated)} entries for {num_layers} layers"
         )
+    for name in stated:
+        if name not in _TYPE_NAMES:
+            raise ValueError(f"layer_types has {name!r}, none of {list(_TYPE_NAMES)}")
     return tuple(_TYPE_NAMES[name] for name in stated)
 
 
-def _rope(fields: Mapping[str, Any], layer_type: str | None) -> RopeConfig:
-    """Reads rotary positions, for one type of layer in Gemma 3, in either style."""
-    if nested := fields.get("rope_parameters"):
-        stated = nested.get(layer_type, nested)
-    elif layer_type == "sliding_attention":
-        stated = {"rope_theta": fields.get("rope_local_base_freq", 10_000.0)}
-    else:
-        theta = fields.get("rope_theta", 1e6 if layer_type else 1e4)
-        stated = {"rope_theta": theta} | (fields.get("rope_scaling") or {})
-    kind = stated.get("rope_type", stated.get("type", "default"))
-    if kind not in ("default", "linear"):
-        raise ValueError(f"rope type {kind!r} is none of 'default', 'linear'")
-    factor = stated["factor"] if kind == "linear" else 1.0
-    return RopeConfig(theta=float(stated["rope_theta"]), factor=float(factor))
+def _check_period(fields: Mapping[str, Any], period: int) -> None:
+    """Refuses another period than the one computed, under either of its names."""
+    check_sizes({"sliding_window_pattern": period})
+    for name in ("sliding_window_pattern", "_sliding_window_pattern"):
+        if fields.get(name) not in (None, period):
+            raise ValueError(
+                f"{name} is {fields[name]!r}; without layer_types it is {period}"
+            )
 
 
-def _refuse_unknown(fields: Mapping[str, Any], where: object) -> None:
-    """Refuses what transformers would compute and we would not."""
-    activation = fields.get("hidden_activation") or fields.get("hidden_act")
-    problems = {
-        f"hidden_activation {activation!r}": activation
-        not in (None, "gelu", "gelu_pytorch_tanh"),
-        "attention_bias": bool(fields.get("attention_bias")),
-        "use_bidirectional_attention": bool(fields.get("use_bidirectional_attention")),
-    }
-    for problem, found in problems.items():
-        if found:
-            raise CheckpointError(f"{where} has {problem}, which is not supported.")
+def _query_scalar(fields: Mapping[str, Any]) -> float:
+    """Reads what scores are divided by the root of; null and 0 do not mean a default."""
+    scalar = fields["query_pre_attn_scalar"]
+    if not scalar:
+        raise ValueError(f"query_pre_attn_scalar is {scalar!r}; it must be positive")
+    return scalar
+
+
+def _window(fields: Mapping[str, Any]) -> int:
+    """Reads the window of local layers, which a model without them may leave out."""
+    window, types = fields["sliding_window"], fields.get("layer_types") or ()
+    if window is None and set(types) == {_NAME_OF_TYPE[AttentionType.GLOBAL]}:
+        window = fields["max_position_embeddings"]
+    check_sizes({"sliding_window": window})
+    return window
 
 
 def config_to_json(config: TransformerConfig, dtype: str) -> dict[str, Any]:
@@ -338,7 +351,7 @@ def _text_to_json(config: TransformerConfig, dtype: str) -> dict[str, Any]:
         "pad_token_id": 0,
     }
     if config.family == "gemma":
-        return fields | _rope_to_json(first.rope)
+        return fields | rope_to_json(first.rope)
     types = [layer.attention_type for layer in config.layers]
     fields |= {
         "query_pre_attn_scalar": _undo_root(first.query_scale),
@@ -348,28 +361,11 @@ def _text_to_json(config: TransformerConfig, dtype: str) -> dict[str, Any]:
         "final_logit_softcapping": config.final_softcap,
     }
     if config.family == "gemma2":
-        return fields | _rope_to_json(first.rope)
+        return fields | rope_to_json(first.rope)
     rope = {layer.attention_type: layer.rope for layer in config.layers}
     global_rope = rope.get(AttentionType.GLOBAL, RopeConfig(theta=1e6))
     local_rope = rope.get(AttentionType.LOCAL, RopeConfig(theta=1e4))
-    if local_rope.factor != 1.0:  # which only transformers 5 has a word for
-        pairs = (global_rope, "full_attention"), (local_rope, "sliding_attention")
-        stated = {name: _rope_parameters(rope) for rope, name in pairs}
-        return fields | {"rope_parameters": stated}
-    fields |= {"rope_local_base_freq": local_rope.theta, "rope_scaling": None}
-    return fields | _rope_to_json(global_rope)
-
-
-def _rope_parameters(rope: RopeConfig) -> dict[str, Any]:
-    kind = {"rope_type": "linear", "factor": rope.factor}
-    return {"rope_theta": rope.theta} | kind
-
-
-def _rope_to_json(rope: RopeConfig) -> dict[str, Any]:
-    if rope.factor == 1.0:
-        return {"rope_theta": rope.theta}
-    scaling = {"rope_type": "linear", "factor": rope.factor}
-    return {"rope_theta": rope.theta, "rope_scaling": scaling}
+    return fields | ropes_to_json(global_rope, local_rope)
 
 
 def classifier_to_json(classifier: Classifier) -> dict[str, Any]:

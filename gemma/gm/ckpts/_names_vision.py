@@ -73,6 +73,8 @@ def vision_from_json(
     activation = stated.get("hidden_act", "gelu_pytorch_tanh")
     if kind != "siglip_vision_model" or activation != "gelu_pytorch_tanh":
         raise ValueError(f"vision_config is a {kind} with {activation}")
+    if stated.get("num_channels", 3) != 3:
+        raise ValueError(f"num_channels is {stated['num_channels']!r}; images have 3")
     fields = {ours: stated.get(*theirs) for ours, theirs in _FIELDS.items()}
     fields |= {"tokens_per_image": tokens_per_image, "soft_token": soft_token}
     check_sizes(fields)

@@ -175,15 +175,14 @@ def test_eyes_that_cannot_be_are_refused(change, message):
         ({"model_type": "llama"}, "architecture 'llama'; gemma, gemma2, gemma3 and"),
         ({}, "architecture None"),
         ({"model_type": ["gemma"]}, "architecture .'gemma'."),
-        (FLAT["gemma"] | {"hidden_act": "silu"}, "hidden_activation 'silu', which is"),
-        (FLAT["gemma2"] | {"attention_bias": True}, "has attention_bias, which is not"),
+        (FLAT["gemma"] | {"hidden_act": "silu"}, 'has hidden_act "silu", which is'),
+        (
+            FLAT["gemma2"] | {"attention_bias": True},
+            "has attention_bias true, which is not",
+        ),
         (
             FLAT["gemma3"] | {"use_bidirectional_attention": True},
             "has use_bidirectional_attention",
-        ),
-        (
-            FLAT["gemma3"] | {"tie_word_embeddings": False},
-            "has tie_word_embeddings false",
         ),
         (
             FLAT["gemma3"] | {"rope_scaling": {"rope_type": "yarn", "factor": 2.0}},
@@ -199,7 +198,7 @@ def test_eyes_that_cannot_be_are_refused(change, message):
         ),
         (
             FLAT["gemma2"] | {"layer_types": ["chunked_attention"] * 7},
-            "does not describe a Gemma: 'chunked_attention'",
+            "layer_types has 'chunked_attention', none of",
         ),
         (
             FLAT["gemma2"] | {"num_key_value_heads": 3},

@@ -287,7 +287,6 @@ def test_config_that_is_a_folder(folder):
         ("rope_local_base_freq", -1.0),
         ("query_pre_attn_scalar", -1),
         ("sliding_window", -5),
-        ("tie_word_embeddings", False),
     ],
 )
 def test_config_with_numbers_that_no_formula_takes(folder, field, value):
