@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from gemma.hf import (
+    _chat_template,
     _generate,
     _generation_fixed,
     _hub_options,
@@ -78,6 +79,13 @@ CALLS = (
         frozenset(inspect.signature(GemmaTokenizer.__call__).parameters)
         - {"self", "unknown"},
         _tokenizer_options.FIXED_IN_CALLS,
+    ),
+    Call(
+        "tokenizer apply_chat_template",
+        frozenset(inspect.signature(GemmaTokenizer.apply_chat_template).parameters)
+        - {"self", "options"}
+        | {*_chat_template.ENCODING_OPTIONS},
+        _chat_template.FIXED,
     ),
     Call(
         "generate",

@@ -26,6 +26,9 @@ def calls(tiny_folder, tmp_path_factory):
         "tokenizer from_pretrained": lambda **o: tokenizer.from_pretrained(folder, **o),
         "tokenizer save_pretrained": lambda **o: tokenizer.save_pretrained(made, **o),
         "tokenizer __call__": lambda **o: tokenizer("in", **o),
+        "tokenizer apply_chat_template": lambda **o: tokenizer.apply_chat_template(
+            [{"role": "user", "content": "in"}], chat_template="{{ bos_token }}", **o
+        ),
         "generate": lambda **o: lm.generate(ids, **o),
         "pipeline": lambda **o: hf.pipeline(model=folder, **o),
         "pipeline __call__": lambda **o: pipe("in", **o),

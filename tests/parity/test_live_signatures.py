@@ -23,6 +23,7 @@ THEIRS = {
     "tokenizer from_pretrained": [TOKENIZER.from_pretrained],
     "tokenizer save_pretrained": [TOKENIZER.save_pretrained],
     "tokenizer __call__": [TOKENIZER.__call__],
+    "tokenizer apply_chat_template": [TOKENIZER.apply_chat_template],
     "generate": [transformers.GenerationMixin.generate],
     "pipeline": [transformers.pipeline],
     "pipeline __call__": [PIPELINE.__call__, PIPELINE._sanitize_parameters],
