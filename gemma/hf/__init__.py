@@ -36,9 +36,11 @@ from gemma.hf._config import (
 from gemma.hf._dynamic_cache import DynamicCache
 from gemma.hf._flax import FlaxGemmaForCausalLM, FlaxGemmaModel
 from gemma.hf._generation_config import GenerationConfig
+from gemma.hf._image_processor import Gemma3ImageProcessor
 from gemma.hf._logits_processors import LogitsProcessor, LogitsProcessorList
 from gemma.hf._model import PreTrainedModel
 from gemma.hf._pipeline import TextGenerationPipeline, pipeline
+from gemma.hf._processor import AutoProcessor, Gemma3Processor
 from gemma.hf._quantization import BitsAndBytesConfig
 from gemma.hf._seeds import set_seed
 from gemma.hf._seeing_models import Gemma3ForConditionalGeneration, Gemma3Model
@@ -58,6 +60,7 @@ __all__ = [
     "AutoModelForImageTextToText",
     "AutoModelForSequenceClassification",
     "AutoModelForTokenClassification",
+    "AutoProcessor",
     "AutoTokenizer",
     "BatchEncoding",
     "BitsAndBytesConfig",
@@ -72,7 +75,9 @@ __all__ = [
     "Gemma3Config",
     "Gemma3ForCausalLM",
     "Gemma3ForConditionalGeneration",
+    "Gemma3ImageProcessor",
     "Gemma3Model",
+    "Gemma3Processor",
     "Gemma3TextConfig",
     "Gemma3TextForSequenceClassification",
     "Gemma3TextModel",
