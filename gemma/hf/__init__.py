@@ -4,6 +4,7 @@ As of transformers 5.23, with what 4.4x called otherwise. Import from here what 
 `transformers`; what is new is in `gm`.
 """
 
+from gemma.hf._added_tokens import AddedToken
 from gemma.hf._auto import (
     AutoModel,
     AutoModelForCausalLM,
@@ -54,6 +55,7 @@ from gemma.hf._streamers import TextIteratorStreamer, TextStreamer
 from gemma.hf._tokenizer import AutoTokenizer, GemmaTokenizer, GemmaTokenizerFast
 
 __all__ = [
+    "AddedToken",
     "AutoConfig",
     "AutoModel",
     "AutoModelForCausalLM",
