@@ -14,7 +14,7 @@ What `gemma.hf` does with each argument that transformers 5.23 has. *Honoured* a
 do there. The others may be passed with the values that are named, since it is so anyway; any other
 value is an error that says what stands in the last column. Written by `docs/write_transformers.py`
 from the code; a test compares it with the signatures of transformers, and another passes other
-values. `apply_chat_template` is not part of it.
+values.
 """
 
 

@@ -4,6 +4,7 @@ As of transformers 5.23, with what 4.4x called otherwise. Import from here what 
 `transformers`; what is new is in `gm`.
 """
 
+from gemma.hf._added_tokens import AddedToken
 from gemma.hf._auto import (
     AutoModel,
     AutoModelForCausalLM,
@@ -36,9 +37,11 @@ from gemma.hf._config import (
 from gemma.hf._dynamic_cache import DynamicCache
 from gemma.hf._flax import FlaxGemmaForCausalLM, FlaxGemmaModel
 from gemma.hf._generation_config import GenerationConfig
+from gemma.hf._image_processor import Gemma3ImageProcessor
 from gemma.hf._logits_processors import LogitsProcessor, LogitsProcessorList
 from gemma.hf._model import PreTrainedModel
 from gemma.hf._pipeline import TextGenerationPipeline, pipeline
+from gemma.hf._processor import AutoProcessor, Gemma3Processor
 from gemma.hf._quantization import BitsAndBytesConfig
 from gemma.hf._seeds import set_seed
 from gemma.hf._seeing_models import Gemma3ForConditionalGeneration, Gemma3Model
@@ -52,12 +55,14 @@ from gemma.hf._streamers import TextIteratorStreamer, TextStreamer
 from gemma.hf._tokenizer import AutoTokenizer, GemmaTokenizer, GemmaTokenizerFast
 
 __all__ = [
+    "AddedToken",
     "AutoConfig",
     "AutoModel",
     "AutoModelForCausalLM",
     "AutoModelForImageTextToText",
     "AutoModelForSequenceClassification",
     "AutoModelForTokenClassification",
+    "AutoProcessor",
     "AutoTokenizer",
     "BatchEncoding",
     "BitsAndBytesConfig",
@@ -72,7 +77,9 @@ __all__ = [
     "Gemma3Config",
     "Gemma3ForCausalLM",
     "Gemma3ForConditionalGeneration",
+    "Gemma3ImageProcessor",
     "Gemma3Model",
+    "Gemma3Processor",
     "Gemma3TextConfig",
     "Gemma3TextForSequenceClassification",
     "Gemma3TextModel",

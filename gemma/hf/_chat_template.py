@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 from gemma.gm.ckpts import read_chat_templates
 from gemma.gm.dialog import GEMMA2, GEMMA3, ChatTemplate, Conversation, Format, render
 from gemma.gm.text import Tokenizer
+from gemma.hf._fixed_options import FixedOption, take_fixed
 from gemma.hf._special_tokens import SpecialTokens
 
 # A template in Jinja, several by name, or none.
@@ -20,12 +21,17 @@ ENCODING_OPTIONS = (
     "return_tensors",
     "padding_side",
 )
-_WAYS = {
-    "tools": "gm.text.ToolSampler calls tools",
-    "return_assistant_tokens_mask": "gm.dialog.render tells whose words each segment is",
-    "sanitize_control_tokens": "gm.text.Sampler.encode(Conversation) keeps what is typed "
-    "apart from control tokens",
+FIXED = {
+    "return_assistant_tokens_mask": FixedOption(
+        (False, None), "gm.dialog.render tells whose words each segment is"
+    ),
+    "sanitize_control_tokens": FixedOption(
+        (False, None),
+        "gm.text.Sampler.encode(Conversation) keeps what is typed apart from control "
+        "tokens",
+    ),
 }
+_WAYS = {"tools": "gm.text.ToolSampler calls tools"}
 
 
 class ChatTokenizer(SpecialTokens):
@@ -170,9 +176,7 @@ def write_conversation(
       TypeError: The family's format does not read a variable.
       ValueError: The template refuses the messages, or the vocabulary has no turns.
     """
-    for name in ("return_assistant_tokens_mask", "sanitize_control_tokens"):
-        if variables.pop(name, None):
-            raise TypeError(f"{name!r} has no equal here: {_WAYS[name]}.")
+    variables = take_fixed(variables, FIXED)
     options = {
         "add_generation_prompt": add_generation_prompt,
         "continue_final_message": continue_final_message,

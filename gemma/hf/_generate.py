@@ -22,6 +22,7 @@ from gemma.hf._host_inputs import read_host_inputs
 from gemma.hf._model import PreTrainedModel
 from gemma.hf._outputs import GenerateOutput
 from gemma.hf._prompts import Prompt, PromptArrays
+from gemma.hf._ranges import require_rows
 from gemma.hf._seeds import next_seed
 from gemma.hf._streamers import BaseStreamer
 from gemma.hf._tokenizer import GemmaTokenizer
@@ -124,6 +125,8 @@ class GenerationMixin(PreTrainedModel):
             raise ValueError("There is no prompt: pass input_ids.")
         prompts = given.read(self.transformer.config, config.padding_id)
         ids = np.asarray(to_jax(given.input_ids))
+        has_images = given.pixel_values is not None
+        require_rows(ids, self.transformer, has_images=has_images)
         call.put_prompt(ids)
         answers = self._answer(prompts, ids.shape[1], call)
         if streamer is not None:

@@ -22,6 +22,7 @@ from gemma.hf._dynamic_cache import DynamicCache
 from gemma.hf._eyes import check_types
 from gemma.hf._loading import Options, open_pretrained
 from gemma.hf._outputs import ModelOutput
+from gemma.hf._overwriting import refuse_dropping
 from gemma.hf._passes import (
     Inputs,
     Pass,
@@ -140,8 +141,10 @@ class PreTrainedModel(WeightNames):
 
         Raises:
           TypeError: An option of transformers that has no equal here.
+          ValueError: The folder has scores or a vision encoder that the model has not.
         """
         asked = SavingOptions.take(options)
+        refuse_dropping(Path(save_directory), self._core(), type(self).__name__)
         with ckpts.updated_folder(Path(save_directory), replaced=_WEIGHTS) as made:
             self._write(made, self._params_or(asked.params), asked.max_shard_bytes)
 

@@ -18,7 +18,7 @@ from gemma.hf._arrays import to_jax
 
 
 def require_rows(
-    ids: jax.Array, model: Transformer, *, has_images: bool = False
+    ids: jax.Array | np.ndarray, model: Transformer, *, has_images: bool = False
 ) -> None:
     """Refuses ids that the embedding has no row for, those of padding too.
 
@@ -42,7 +42,8 @@ def require_rows(
         raise ValueError(
             f"input_ids have {_named(token_id, model.checkpoint)}, and the embedding has "
             f"rows for 0 to {num_rows - 1}. Use the tokenizer of this model, and "
-            "attention_mask for padding."
+            "attention_mask for padding; for tokens that were added, "
+            "model.resize_token_embeddings(len(tokenizer))."
         )
 
 

@@ -5,16 +5,20 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from gemma.hf import (
+    _chat_template,
     _generate,
     _generation_fixed,
     _hub_options,
+    _image_processor,
     _loading,
     _pipeline_options,
+    _processor_options,
     _saving_options,
     _tokenizer_options,
 )
 from gemma.hf._fixed_options import FixedOption
 from gemma.hf._generation_config import GenerationConfig
+from gemma.hf._processor import Gemma3Processor
 from gemma.hf._tokenizer import GemmaTokenizer
 
 
@@ -78,6 +82,27 @@ CALLS = (
         frozenset(inspect.signature(GemmaTokenizer.__call__).parameters)
         - {"self", "unknown"},
         _tokenizer_options.FIXED_IN_CALLS,
+    ),
+    Call(
+        "tokenizer apply_chat_template",
+        frozenset(inspect.signature(GemmaTokenizer.apply_chat_template).parameters)
+        - {"self", "options"}
+        | {*_chat_template.ENCODING_OPTIONS},
+        _chat_template.FIXED,
+    ),
+    Call(
+        "processor __call__",
+        frozenset({*_processor_options.HONOURED, *_processor_options.OF_TEXT})
+        | {*_image_processor.CALL_OPTIONS},
+        _processor_options.FIXED
+        | _image_processor.FIXED
+        | _tokenizer_options.FIXED_IN_CALLS,
+    ),
+    Call(
+        "processor apply_chat_template",
+        frozenset(inspect.signature(Gemma3Processor.apply_chat_template).parameters)
+        - {"self", "options"},
+        _processor_options.FIXED_IN_CHAT | _chat_template.FIXED,
     ),
     Call(
         "generate",

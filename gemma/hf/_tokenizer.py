@@ -9,8 +9,9 @@ import numpy as np
 
 from gemma.gm import ckpts
 from gemma.gm.text import Tokenizer
+from gemma.hf._added_tokens import ExtensibleTokenizer
 from gemma.hf._batch_encoding import BatchEncoding, as_arrays
-from gemma.hf._chat_template import ChatTokenizer, read_templates
+from gemma.hf._chat_template import read_templates
 from gemma.hf._offsets import offsets_of, with_added
 from gemma.hf._padding import Padding, Side, are_rows, as_rows
 from gemma.hf._saving_options import refuse_saving_options
@@ -31,7 +32,7 @@ from gemma.hf._truncation import Truncation
 _ANY_LENGTH = int(1e30)
 
 
-class GemmaTokenizer(ChatTokenizer):
+class GemmaTokenizer(ExtensibleTokenizer):
     """Text to ids and back, with the calls of transformers.
 
     Attributes:
@@ -112,13 +113,10 @@ class GemmaTokenizer(ChatTokenizer):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name_or_path!r}, vocab_size={len(self)})"
 
-    def __len__(self) -> int:
-        return self.tokenizer.vocab_size
-
     @property
     def vocab_size(self) -> int:
-        """How many ids there are."""
-        return len(self)
+        """How many ids there are, without those of tokens that were added since."""
+        return len(self._vocabulary_read.pieces)
 
     @property
     def is_fast(self) -> bool:
@@ -317,12 +315,14 @@ class GemmaTokenizer(ChatTokenizer):
             self._source,
             settings,
             is_changed=self.tokenizer.vocabulary is not self._vocabulary_read,
+            added=self.added_tokens_decoder if self._added_since else {},
         )
         return write_files(Path(save_directory), files)
 
     @functools.cached_property
     def _special_ids(self) -> frozenset[int]:
-        return special_ids(self._source, self.tokenizer.control_tokens)
+        found = special_ids(self._source, self.tokenizer.control_tokens)
+        return found | {i for i, t in self._added_since.items() if t.special}
 
     @functools.cached_property
     def _vocab(self) -> dict[str, int]:

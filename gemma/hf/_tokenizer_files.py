@@ -39,7 +39,7 @@ def special_ids(path: Path, control_tokens: Mapping[str, int]) -> frozenset[int]
       control_tokens: Ids by name.
     """
     found = {i for name, i in control_tokens.items() if not ckpts.is_reserved(name)}
-    for token in _added_tokens(path / _JSON if path.is_dir() else path):
+    for token in added_tokens(path / _JSON if path.is_dir() else path):
         change = found.add if token["special"] else found.discard
         change(token["id"])
     return frozenset(found)
@@ -66,6 +66,7 @@ def saved_files(
     settings: Mapping[str, Any],
     *,
     is_changed: bool,
+    added: Mapping[int, Any],
 ) -> dict[str, bytes]:
     """Returns the files of a tokenizer by name.
 
@@ -74,13 +75,20 @@ def saved_files(
       source: The file that it was read from, or its folder.
       settings: What tokenizer_config.json says of it.
       is_changed: Whether the vocabulary is no longer that of the source.
+      added: The added tokens by id, if some were added since it was read.
     """
     kept = {n: v for n, v in read_config(source).items() if n not in _REPLACED}
     roles = tokenizer.special_tokens_map
     stated = kept | {"tokenizer_class": "GemmaTokenizer"} | dict(settings)
     stated |= {"extra_special_tokens": tokenizer.extra_special_tokens} | roles
+    files = _vocabulary_files(tokenizer, None if is_changed else source)
+    if added:
+        # What was read is more than the vocabulary that it became: merges, normalizers.
+        read = _read(source, (_JSON,)).get(_JSON, files[_JSON])
+        rule = _text_rule(tokenizer)
+        files[_JSON] = _with_added(_with_rule(read, rule), added)
     return {
-        **_vocabulary_files(tokenizer, None if is_changed else source),
+        **files,
         **_template_files(tokenizer.chat_template),
         _CONFIG: ckpts.json_bytes(stated),
         _MAP: ckpts.json_bytes(roles),
@@ -117,6 +125,13 @@ def _with_rule(content: bytes, rule: Mapping[str, Any]) -> bytes:
     return json.dumps({**state, "post_processor": rule}, ensure_ascii=False).encode()
 
 
+def _with_added(content: bytes, added: Mapping[int, Any]) -> bytes:
+    """Returns a tokenizer.json with other added tokens."""
+    listed = [{"id": token_id, **vars(token)} for token_id, token in added.items()]
+    state = {**json.loads(content), "added_tokens": listed}
+    return json.dumps(state, ensure_ascii=False).encode()
+
+
 def _template_files(templates: Templates) -> dict[str, bytes]:
     named = {DEFAULT_TEMPLATE: templates} if isinstance(templates, str) else {}
     named |= templates if isinstance(templates, Mapping) else {}
@@ -150,7 +165,7 @@ def _read(place: Path, names: Sequence[str]) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in files.items() if path.is_file()}
 
 
-def _added_tokens(path: Path) -> list[dict[str, Any]]:
+def added_tokens(path: Path) -> list[dict[str, Any]]:
     """Returns the list of a tokenizer.json, which has been read before."""
     if path.suffix != ".json" or not path.is_file():
         return []

@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+from data.processor_folder import write_processor
 
 from gemma import hf
 from gemma.hf._surface import CALLS
@@ -20,12 +21,22 @@ def calls(tiny_folder, tmp_path_factory):
     pipe = hf.TextGenerationPipeline(lm, tokenizer)
     ids = tokenizer("in", return_tensors="np")["input_ids"]
     made = tmp_path_factory.mktemp("saved")
+    processor = hf.AutoProcessor.from_pretrained(
+        write_processor(tmp_path_factory.mktemp("processor"))
+    )
     return {
         "model from_pretrained": lambda **o: type(lm).from_pretrained(folder, **o),
         "model save_pretrained": lambda **o: lm.save_pretrained(made, **o),
         "tokenizer from_pretrained": lambda **o: tokenizer.from_pretrained(folder, **o),
         "tokenizer save_pretrained": lambda **o: tokenizer.save_pretrained(made, **o),
         "tokenizer __call__": lambda **o: tokenizer("in", **o),
+        "tokenizer apply_chat_template": lambda **o: tokenizer.apply_chat_template(
+            [{"role": "user", "content": "in"}], chat_template="{{ bos_token }}", **o
+        ),
+        "processor __call__": lambda **o: processor(text="in", **o),
+        "processor apply_chat_template": lambda **o: processor.apply_chat_template(
+            [{"role": "user", "content": "in"}], tokenize=True, **o
+        ),
         "generate": lambda **o: lm.generate(ids, **o),
         "pipeline": lambda **o: hf.pipeline(model=folder, **o),
         "pipeline __call__": lambda **o: pipe("in", **o),
@@ -42,7 +53,11 @@ def test_other_values_are_refused_with_the_reason(call, name, calls):
 
 def test_values_that_may_be_passed_are(calls):
     for call in CALLS:
-        if call.name in ("model from_pretrained", "tokenizer __call__"):
+        if call.name in (
+            "model from_pretrained",
+            "tokenizer __call__",
+            "processor __call__",
+        ):
             for name, option in call.fixed.items():
                 for value in option.values:
                     calls[call.name](**{name: value})

@@ -74,6 +74,42 @@ def test_labels_of_a_config_with_eyes_are_those_of_its_text():
     assert (text.num_labels, text.problem_type) == (3, "regression")
 
 
+def test_a_language_model_does_not_drop_the_scores_of_a_classifier(folder, tmp_path):
+    with pytest.warns(UserWarning, match="random"):
+        labelled = hf.GemmaForSequenceClassification.from_pretrained(folder)
+    labelled.save_pretrained(tmp_path / "labelled")
+    lm = hf.AutoModelForCausalLM.from_pretrained(tmp_path / "labelled")
+    with pytest.raises(ValueError, match=r"scores of a classifier.*GemmaForCausalLM"):
+        lm.save_pretrained(tmp_path / "labelled")
+    again = hf.GemmaForSequenceClassification.from_pretrained(tmp_path / "labelled")
+    np.testing.assert_array_equal(
+        again(IDS).logits, labelled(IDS).logits, "nothing was written"
+    )
+    lm.save_pretrained(tmp_path / "text")
+    labelled.save_pretrained(tmp_path / "text")  # a part more is no loss
+    with pytest.raises(ValueError, match="scores"):
+        lm.model.save_pretrained(tmp_path / "text")
+
+
+def test_a_text_model_does_not_drop_a_vision_encoder(tmp_path):
+    vision = {
+        "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "image_size": 28, "patch_size": 7,
+    }  # fmt: skip
+    text = {
+        "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8,
+        "vocab_size": 100, "sliding_window": 8,
+    }  # fmt: skip
+    config = hf.Gemma3Config(
+        text_config=text, vision_config=vision, mm_tokens_per_image=4,
+        image_token_index=99,
+    )  # fmt: skip
+    hf.Gemma3ForConditionalGeneration(config).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"vision encoder.*ForConditionalGeneration"):
+        hf.Gemma3ForCausalLM.from_pretrained(tmp_path).save_pretrained(tmp_path)
+
+
 def test_saving_onto_a_link_to_another_disk(folder, tmp_path):
     disk = Path("/dev/shm")
     if not disk.is_dir() or disk.stat().st_dev == tmp_path.stat().st_dev:

@@ -9,6 +9,14 @@ from gemma.hf._surface import CALLS
 transformers = pytest.importorskip(
     "transformers", reason="parity needs torch and transformers"
 )
+from transformers.models.gemma3.image_processing_pil_gemma3 import (  # noqa: E402
+    Gemma3ImageProcessorKwargs,
+)
+from transformers.processing_utils import (  # noqa: E402
+    ImagesKwargs,
+    ProcessingKwargs,
+    TextKwargs,
+)
 
 pytestmark = [
     pytest.mark.parity,
@@ -16,6 +24,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),
 ]
 TOKENIZER = transformers.PreTrainedTokenizerBase
+PROCESSOR = transformers.ProcessorMixin
 PIPELINE = transformers.TextGenerationPipeline
 THEIRS = {
     "model from_pretrained": [transformers.PreTrainedModel.from_pretrained],
@@ -23,6 +32,9 @@ THEIRS = {
     "tokenizer from_pretrained": [TOKENIZER.from_pretrained],
     "tokenizer save_pretrained": [TOKENIZER.save_pretrained],
     "tokenizer __call__": [TOKENIZER.__call__],
+    "tokenizer apply_chat_template": [TOKENIZER.apply_chat_template],
+    "processor __call__": [transformers.Gemma3Processor.__call__, PROCESSOR.__call__],
+    "processor apply_chat_template": [PROCESSOR.apply_chat_template],
     "generate": [transformers.GenerationMixin.generate],
     "pipeline": [transformers.pipeline],
     "pipeline __call__": [PIPELINE.__call__, PIPELINE._sanitize_parameters],
@@ -41,6 +53,10 @@ def test_arguments(call):
     }
     if call.name == "generate":
         names |= vars(transformers.GenerationConfig()).keys()
+    if call.name == "processor __call__":
+        names |= {*ProcessingKwargs.__annotations__, *ImagesKwargs.__annotations__}
+        names |= Gemma3ImageProcessorKwargs.__annotations__.keys()
+        names |= TextKwargs.__annotations__.keys() - {"text_pair_target"}
     known = call.honoured | call.fixed.keys() | NO_ARGUMENTS
     if call.name == "pipeline __call__":
         known |= {"return_type"}  # what the other three become

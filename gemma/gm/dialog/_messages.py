@@ -74,6 +74,8 @@ def _read_item(item: object) -> Part:
             return Text(text, is_verbatim, {k: v for k, v in extra.items() if v})
         case {"type": "image_url", "image_url": {"url": url}}:
             return Image(url)
+        case {"type": "image", "base64": str(text)} if not text.startswith("data:"):
+            return Image(_decoded(text))
         case {"type": "image"}:
             keys = ("image", "url", "path", "base64")
             return Image(next((item[key] for key in keys if key in item), None))
@@ -81,6 +83,13 @@ def _read_item(item: object) -> Part:
         f"Cannot read the item {dict(item)!r}. Items are"
         " {'type': 'text', 'text': ...} or {'type': 'image', 'image': ...}."
     )
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError as error:
+        raise ValueError(f"The image under 'base64' is no base64 ({error}).") from None
 
 
 def _write_item(

@@ -207,7 +207,7 @@ def from_json_file(path: str | Path) -> Vocabulary:
             f"{path} is damaged, or no Hugging Face tokenizer: {error}"
         ) from error
     _require_byte_bpe(path, model_type, model.get("byte_fallback", False))
-    ids = ids | {token["content"]: token["id"] for token in added}
+    ids = ids | {_added_piece(token): token["id"] for token in added}
     pieces = _by_id(ids)
     return _vocabulary(
         Strings.of(pieces),
@@ -286,6 +286,12 @@ def _vocabulary(
         pad_id=pad_id,
         unk_id=unk_id,
     )
+
+
+def _added_piece(token: Mapping[str, Any]) -> str:
+    """Returns an added token as a piece; one of text is found among pieces."""
+    is_text = not token["special"] and token.get("normalized")
+    return token["content"].replace(" ", SPACE) if is_text else token["content"]
 
 
 def _by_id(ids: Mapping[str, int]) -> list[str]:

@@ -74,9 +74,22 @@ def prepare_image(
       >>> prepare_image(np.zeros((2, 3), np.uint8), VisionConfig()).shape
       (896, 896, 3)
     """
-    image = PIL.Image.fromarray(read_image(source, name=name))
-    size = (config.image_size, config.image_size)
-    return np.asarray(image.resize(size, PIL.Image.Resampling.BILINEAR))
+    return resize_image(read_image(source, name=name), config.image_size)
+
+
+def resize_image(
+    image: UInt8[np.ndarray, "H W 3"], side: int
+) -> UInt8[np.ndarray, "S S 3"]:
+    """Returns an image stretched to a square; see `prepare_image`.
+
+    Args:
+      image: Pixels.
+      side: Rows and columns.
+    """
+    resized = PIL.Image.fromarray(image).resize(
+        (side, side), PIL.Image.Resampling.BILINEAR
+    )
+    return np.asarray(resized)
 
 
 def encode_image(source: object) -> str:
