@@ -301,11 +301,12 @@ def _query_scalar(fields: Mapping[str, Any]) -> float:
 
 def _window(fields: Mapping[str, Any]) -> int:
     """Reads the window of local layers, which a model without them may leave out."""
-    window, types = fields["sliding_window"], fields.get("layer_types") or ()
-    if window is None and set(types) == {_NAME_OF_TYPE[AttentionType.GLOBAL]}:
-        window = fields["max_position_embeddings"]
-    check_sizes({"sliding_window": window})
-    return window
+    types = set(fields.get("layer_types") or ())
+    is_unused = types == {_NAME_OF_TYPE[AttentionType.GLOBAL]}
+    if is_unused and fields["sliding_window"] is None:
+        return fields["max_position_embeddings"]
+    check_sizes({"sliding_window": fields["sliding_window"]})
+    return fields["sliding_window"]
 
 
 def config_to_json(config: TransformerConfig, dtype: str) -> dict[str, Any]:

@@ -1,7 +1,4 @@
-"""Fields of config.json: each changes the config as it should, or is refused by name.
-
-tests/parity/test_live_config_fields.py compares the numbers with transformers.
-"""
+"""Fields of config.json: each changes the config as it should, or is refused by name."""
 
 import pytest
 

@@ -1,20 +1,22 @@
 """What is published loads, stops where its files say, and takes a conversation."""
 
 import pytest
-from published import END_OF_TURN, PUBLISHED, ROWS, make_replica, replica_config
+from published import (
+    END_OF_TURN,
+    FOREIGN,
+    PUBLISHED,
+    READ,
+    ROWS,
+    make_replica,
+    replica_config,
+    template_of,
+)
 
 from gemma import gm
 
-# By the program that wrote them.
-FOREIGN = {
-    "awq/": "quantized by 'awq'",
-    "gptq/": "quantized by 'gptq'",
-    "mlx-community/": "quantized by MLX",
-    "neuralmagic/": "quantized by 'compressed-tensors'",
-    "unsloth/gemma-3-1b-it-bnb-4bit": "quantized by 'bitsandbytes'",
-}
-READ = [name for name in PUBLISHED if not name.startswith(tuple(FOREIGN))]
 STOPS = {"google/functiongemma-270m-it": {50}}
+# What a template asks for beside the messages.
+VARIABLES = {"guard": {"guideline": "no lies"}}
 
 
 def test_there_are_enough():
@@ -25,24 +27,45 @@ def test_there_are_enough():
 def test_folders_load_and_take_a_conversation(name, tmp_path):
     folder = make_replica(name, tmp_path / "replica")
     model, params = gm.ckpts.load_model(folder, dtype="float32")
-    chat = gm.text.ChatSampler(model=model, params=params, cache_length=64)
+    chat = gm.text.ChatSampler(
+        model=model,
+        params=params,
+        cache_length=64,
+        chat_template_kwargs=VARIABLES.get(template_of(name)),
+    )
     tokenizer = chat.sampler.tokenizer
     assert set(tokenizer.stop_ids) == {1, END_OF_TURN} | STOPS.get(name, set())
     assert model.config.vocab_size in (ROWS, ROWS + 64)
     turn = gm.dialog.Turn.user("the rain")
-    ids = chat.sampler.encode(gm.dialog.Conversation((turn,)))
-    assert ids[:2] == [tokenizer.bos_id, tokenizer.id("<start_of_turn>")]
+    question = gm.dialog.Conversation((turn,))
+    if template_of(name) == "translation":  # which asks for two languages
+        with pytest.raises(ValueError, match="refuses this conversation: Give one"):
+            chat.sampler.encode(question)
+        return
+    ids = chat.sampler.encode(question)
+    assert ids[0] == tokenizer.bos_id
+    assert ids.count(tokenizer.id("<start_of_turn>")) >= 1
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", ["google/gemma-3-1b-it", "google/functiongemma-270m-it"]
-)
-def test_the_ones_that_were_refused_answer(name, tmp_path):
+@pytest.mark.parametrize("name", READ)
+def test_a_turn_with_each(name, tmp_path):
     folder = make_replica(name, tmp_path / "replica")
-    sampler = gm.text.Sampler.from_pretrained(folder, cache_length=64)
-    answer = sampler.generate("the rain", max_new_tokens=4)
-    assert 1 <= len(answer.token_ids) <= 4
+    chat = gm.text.ChatSampler.from_pretrained(
+        folder,
+        cache_length=128,
+        dtype="float32",
+        chat_template_kwargs=VARIABLES.get(template_of(name)),
+    )
+    if template_of(name) == "translation":
+        answer = chat.sampler.generate("the rain", max_new_tokens=4)
+        assert 1 <= len(answer.token_ids) <= 4
+        return
+    pieces = list(chat.stream("the rain", max_new_tokens=4))
+    assert 1 <= len(pieces) <= 4
+    answer = chat.conversation.turns[-1]
+    assert answer.role is gm.dialog.Role.MODEL
+    assert chat.last_state is not None
 
 
 @pytest.mark.parametrize("name", [name for name in PUBLISHED if name not in READ])
