@@ -129,3 +129,12 @@ def _with_small_ids(stated: dict[str, Any]) -> dict[str, Any]:
     if isinstance(ends, list):
         return stated | {"eos_token_id": [small.get(end, end) for end in ends]}
     return stated | ({} if ends is None else {"eos_token_id": small.get(ends, ends)})
+
+
+# One of each shape and template.
+SOME = list(
+    {
+        (config_from_json(replica_config(name), name), template_of(name)): name
+        for name in READ
+    }.values()
+)

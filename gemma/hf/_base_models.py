@@ -30,7 +30,9 @@ class BaseModel(PreTrainedModel):
         Args:
           input_ids: Ids, [B, L].
           attention_mask: 0 for padding, [B, L], or with the tokens before; padding may
-            stand anywhere.
+            stand anywhere. Or [B, 1, L, L]: True, or 0.0 in floats that are added to the
+            scores, where a token looks at another, on all layers and instead of all
+            rules; then there are no keys and values before, and none are returned.
           position_ids: Place of each token in its row. By default they are counted, and
             padding is not. With `use_cache=False` and no mask they may begin anew: then
             a row is several documents, which do not see one another.

@@ -229,6 +229,10 @@ class PreTrainedModel(WeightNames):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs a pass; see `forward`."""
         return_dict = kwargs.pop("return_dict", None)
+        if (cache := kwargs.pop("cache", None)) is not None:
+            if kwargs.get("past_key_values") is not None:
+                raise ValueError("Pass one of cache and past_key_values.")
+            kwargs["past_key_values"] = cache
         output = self.forward(*args, **kwargs)
         if any(map(is_torch, (*args, *kwargs.values()))):
             output = to_torch(output)
@@ -335,11 +339,14 @@ class PreTrainedModel(WeightNames):
         asked: "Wanted",
     ) -> "DynamicCache | Cache | None":
         """Returns the keys and values that a pass adds to, if it does."""
-        if asked.attentions:
+        if asked.attentions or new.seen is not None:
             if past is not None or use_cache:
+                name = (
+                    "output_attentions" if asked.attentions else "a mask of four axes"
+                )
                 raise ValueError(
-                    "output_attentions goes over whole sequences: pass use_cache=False "
-                    "and no past_key_values."
+                    f"{name} goes over whole sequences: pass use_cache=False and no "
+                    "past_key_values."
                 )
             return None
         if past is not None:

@@ -18,6 +18,7 @@ from gemma.gm.typing import Cache, Params
 from gemma.hf._arrays import to_ids, to_jax
 from gemma.hf._config import PretrainedConfig
 from gemma.hf._dynamic_cache import DynamicCache
+from gemma.hf._square_masks import read_seen
 
 
 class Wanted(NamedTuple):
@@ -53,6 +54,7 @@ class Inputs(NamedTuple):
       mask: False for padding, [B, L].
       positions: The places that `position_ids` say, [B, L].
       first_seen: Where the document begins that each token is of, as a column, [B, L].
+      seen: Where each token looks, instead of all rules, [B, L, L].
       embeddings: [B, L, D].
       soft: What stands for soft tokens, where they stand, [B, L, D].
     """
@@ -63,6 +65,7 @@ class Inputs(NamedTuple):
     first_seen: jax.Array | None
     embeddings: jax.Array | None
     soft: jax.Array | None = None
+    seen: jax.Array | None = None
 
 
 class Pass(NamedTuple):
@@ -107,11 +110,16 @@ def read_inputs(
             "for the tokens."
         )
     B, L = tokens.shape
-    mask = _read_mask(attention_mask, B, L, has_past=past is not None)
+    mask = seen = None
+    if getattr(attention_mask, "ndim", 0) == 4:
+        seen = read_seen(attention_mask, B, L, has_past=past is not None)
+    else:
+        mask = _read_mask(attention_mask, B, L, has_past=past is not None)
     positions, first_seen = _read_positions(position_ids, B, L), None
-    if positions is not None and mask is None and past is None:
+    if positions is not None and attention_mask is None and past is None:
         first_seen = _begins_of_documents(positions)
-    return Inputs(tokens.astype(jnp.int32), mask, positions, first_seen, embeddings)
+    ids = tokens.astype(jnp.int32)
+    return Inputs(ids, mask, positions, first_seen, embeddings, seen=seen)
 
 
 def _read_mask(
@@ -177,6 +185,7 @@ def run(
         positions=positions,
         rope_positions=new.positions,
         first_seen=new.first_seen,
+        seen=new.seen,
         mask=new.mask,
         embeddings=new.embeddings,
         soft=new.soft,

@@ -3,22 +3,14 @@
 import jax
 import numpy as np
 import pytest
-from published import READ, make_replica, replica_config, template_of
+from published import SOME, make_replica
 
 from gemma import gm
 from gemma.cli.conversion import Format, compare, write_model
-from gemma.gm.ckpts import config_from_json
 
 pytestmark = pytest.mark.slow
 # A GGUF file names two ends; the third of FunctionGemma, an end of a call, is lost.
 LOST = {("google/functiongemma-270m-it", Format.GGUF): {50}}
-
-
-# One of each shape and template.
-SOME = {
-    (config_from_json(replica_config(name), name), template_of(name)): name
-    for name in READ
-}.values()
 
 
 @pytest.mark.parametrize("name", SOME)

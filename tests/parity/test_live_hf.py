@@ -463,3 +463,21 @@ def test_a_head_beside_a_config_that_ties(tmp_path):
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
     ours = hf.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
     same(ours(IDS).logits, theirs(IDS).logits)
+
+
+@of([*SOME, "gemma3_multimodal"])
+@pytest.mark.parametrize("kind", ["bool", "floats"])
+def test_a_mask_for_each_pair_of_tokens(both, kind):
+    """Any pattern goes, on sliding layers too: the future, gaps, one mask for all rows."""
+    theirs, ours = both
+    generator = torch.Generator().manual_seed(4)
+    may = torch.rand((2, 1, 8, 8), generator=generator) < 0.6
+    may |= torch.eye(8, dtype=torch.bool)
+    # Their eager attention adds masks, so only floats mean the same there.
+    added = torch.zeros(may.shape).masked_fill(~may, torch.finfo(torch.float32).min)
+    for rows in (slice(None), slice(0, 1)):
+        mask = may[rows] if kind == "bool" else added[rows]
+        expected = theirs(IDS, attention_mask=added[rows].expand(2, 1, 8, 8)).logits
+        found = ours(IDS, attention_mask=mask)
+        same(found.logits, expected)
+        assert "past_key_values" not in found

@@ -109,18 +109,20 @@ def _look(
             positions=jnp.concatenate([cached.positions, keys.positions], axis=1),
         )
         cache = write(cache, new_keys, new)
-    window = config.window if config.is_local else None
+    seen = new.seen
+    if seen is None:
+        seen = attention_mask(
+            new.positions,
+            keys.positions,
+            window=config.window if config.is_local else None,
+            last_seen=new.last_seen,
+            first_seen=new.first_seen,
+        )
     out_BLNH, weights = dot_product_attention(
         q_BLNH,
         keys.k,
         keys.v,
-        attention_mask(
-            new.positions,
-            keys.positions,
-            window=window,
-            last_seen=new.last_seen,
-            first_seen=new.first_seen,
-        ),
+        seen,
         scale=config.query_scale,
         softcap=config.attn_softcap,
     )

@@ -31,6 +31,7 @@ class NewTokens(NamedTuple):
       begin: Tokens of each row in the cache before these.
       end: Tokens of each row in the cache once these are written.
       first_seen: The first place that each token looks at, if that is not 0.
+      seen: True where a token looks at another, on all layers, instead of all rules.
     """
 
     positions: Int[Array, "B L"]
@@ -39,6 +40,7 @@ class NewTokens(NamedTuple):
     begin: Int[Array, "B"]
     end: Int[Array, "B"]
     first_seen: Int[Array, "B L"] | None = None
+    seen: Bool[Array, "B L L"] | None = None
 
 
 def init_cache(

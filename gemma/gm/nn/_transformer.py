@@ -227,6 +227,7 @@ class Transformer:
         positions: Int[Array, "B L"] | None = None,
         rope_positions: Int[Array, "B L"] | None = None,
         first_seen: Int[Array, "B L"] | None = None,
+        seen: Bool[Array, "B L L"] | None = None,
         mask: Bool[Array, "B L"] | None = None,
         cache: Cache | None = None,
         embeddings: Float[Array, "B L D"] | None = None,
@@ -244,6 +245,8 @@ class Transformer:
             the cache holds, padding not counted. With a cache they must do so.
           rope_positions: Other places to rotate by; not with a cache.
           first_seen: The first place each token looks at; not with a cache.
+          seen: True where a token looks at another, on all layers and instead of all
+            rules; not with a cache.
           mask: False for padding, which nothing sees. With a cache, padding comes last.
           cache: Keys and values of the tokens before; must have room for these.
           embeddings: Vectors in place of those of the tokens, which then tell the
@@ -254,11 +257,15 @@ class Transformer:
           return_hidden_states: Also return the residual stream.
           return_attention_weights: Also return where each layer looked.
         """
-        if cache is not None and not (rope_positions is None and first_seen is None):
-            raise ValueError("rope_positions and first_seen do not go with a cache.")
+        only_whole = rope_positions, first_seen, seen
+        if cache is not None and any(entry is not None for entry in only_whole):
+            raise ValueError(
+                "A cache goes without rope_positions, first_seen and seen."
+            )
         params, config = params_of(variables, "apply"), self.config
         dtype = self.activation_dtype(params)
-        new = _place(tokens, positions, mask, cache)._replace(first_seen=first_seen)
+        new = _place(tokens, positions, mask, cache)
+        new = new._replace(first_seen=first_seen, seen=seen)
         ropes = _ropes(config.layers, rope_positions, default=new.positions)
 
         if embeddings is None:

@@ -7,6 +7,7 @@ from published import (
     PUBLISHED,
     READ,
     ROWS,
+    SOME,
     make_replica,
     replica_config,
     template_of,
@@ -48,7 +49,7 @@ def test_folders_load_and_take_a_conversation(name, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", READ)
+@pytest.mark.parametrize("name", SOME)
 def test_a_turn_with_each(name, tmp_path):
     folder = make_replica(name, tmp_path / "replica")
     chat = gm.text.ChatSampler.from_pretrained(
