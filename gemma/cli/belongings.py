@@ -64,7 +64,29 @@ def gguf_chat_template(checkpoint: "Checkpoint") -> str | None:
 
 
 def gguf_metadata(checkpoint: "Checkpoint") -> dict[str, Any]:
-    """Returns more keys and values for a GGUF file: names, and how to draw tokens."""
+    """Returns more keys and values for a GGUF file: names, ends, how to draw tokens."""
+    return _more_ends(gguf_tokenizer(checkpoint)) | _names_and_sampling(checkpoint)
+
+
+def _more_ends(tokenizer: "Tokenizer") -> dict[str, int]:
+    """Returns the keys of ends other than those of a text and a turn, which readers know.
+
+    Raises:
+      CommandError: There are more than GGUF has keys for.
+    """
+    known = {tokenizer.eos_id, tokenizer.end_of_turn_id}
+    more = [i for i in tokenizer.stop_ids if i not in known]
+    keys = ("tokenizer.ggml.eom_token_id", "tokenizer.ggml.eot_token_id")
+    if len(more) > len(keys):
+        raise CommandError(
+            f"The model ends its answers at {len(tokenizer.stop_ids)} tokens, and a GGUF "
+            f"file can name {len(known) + len(keys)}.",
+            hint="Shorten eos_token_id in its generation_config.json.",
+        )
+    return dict(zip(keys, more, strict=False))
+
+
+def _names_and_sampling(checkpoint: "Checkpoint") -> dict[str, Any]:
     from gemma.gm.ckpts import SAMPLING_KEYS
 
     stated = _gguf_metadata(checkpoint)
