@@ -259,7 +259,7 @@ def test_options_that_cannot_be_honoured(options, error, message, tiny_folder):
         (
             {"input_ids": IDS, "attention_mask": np.ones((2, 2, 6, 6))},
             ValueError,
-            "masks say of each token",
+            r"with four axes it is \[2, 1, 6, 6\]",
         ),
         ({"input_ids": IDS, "pixel_values": 1}, TypeError, "takes no 'pixel_values'"),
         (
