@@ -33,7 +33,7 @@ test: $(VENV)/ready
 # The quick tests on the newest Python, for which pip takes the newest JAX.
 newest: $(NEWEST)/ready
 	$(NEWEST)/bin/python -m pytest -m "not slow" --numprocesses $(JOBS) --dist loadfile \
-	  tests/gm tests/hf tests/laws
+	  tests/gm/text tests/gm/dialog tests/gm/nn tests/laws
 
 check: format-check lint types imports test
 
