@@ -16,24 +16,13 @@ _GENERAL = ("name", "basename", "finetune", "size_label", "license")
 
 
 def folder_files(checkpoint: "Checkpoint") -> dict[str, bytes]:
-    """Returns what a GGUF file states and a folder has as files of their own, by name.
+    """Returns more files for a folder made of a GGUF file; the library writes the others.
 
-    Of a checkpoint that is a folder there is nothing to make: files are copied.
+    Programs that are older than tokenizer.json read the tokenizer.model.
     """
-    stated = _gguf_metadata(checkpoint)
-    if stated is None:
+    if _gguf_metadata(checkpoint) is None:
         return {}
-    from gemma.gm.ckpts import json_bytes
-
-    tokenizer = _tokenizer(checkpoint.path)
-    files = {
-        "tokenizer.model": tokenizer.model_bytes(),
-        "tokenizer_config.json": json_bytes(_tokenizer_config(tokenizer)),
-        "generation_config.json": json_bytes(_generation_config(stated, tokenizer)),
-    }
-    if template := stated.get("tokenizer.chat_template"):
-        files["chat_template.jinja"] = template.encode()
-    return files
+    return {"tokenizer.model": _tokenizer(checkpoint.path).model_bytes()}
 
 
 def gguf_tokenizer(checkpoint: "Checkpoint") -> "Tokenizer":
@@ -107,40 +96,6 @@ def _name_of(folder: Path) -> str:
     ):  # models--google--gemma-3-1b-it/snapshots/1a2b
         return folder.parent.parent.name.rpartition("--")[2]
     return folder.parent.name if folder.name.isdecimal() else folder.name
-
-
-def _tokenizer_config(tokenizer: "Tokenizer") -> dict[str, Any]:
-    """Returns what tokenizer_config.json says; without it transformers add no <bos>."""
-    names = {"bos": "bos_id", "eos": "eos_id", "pad": "pad_id", "unk": "unk_id"}
-    return {
-        "tokenizer_class": "GemmaTokenizer",
-        "add_bos_token": True,
-        "add_eos_token": False,
-        **{
-            f"{name}_token": tokenizer.piece(getattr(tokenizer, token_id))
-            for name, token_id in names.items()
-        },
-    }
-
-
-def _generation_config(
-    stated: Mapping[str, Any], tokenizer: "Tokenizer"
-) -> dict[str, Any]:
-    """Returns what generation_config.json says: where answers end, how to draw."""
-    from gemma.gm.ckpts import SAMPLING_KEYS
-
-    sampling = {
-        ours: stated[f"general.sampling.{theirs}"]
-        for ours, theirs in SAMPLING_KEYS.items()
-        if f"general.sampling.{theirs}" in stated
-    }
-    return {
-        "bos_token_id": tokenizer.bos_id,
-        "eos_token_id": list(tokenizer.stop_ids),
-        "pad_token_id": tokenizer.pad_id,
-        **({"do_sample": True} if sampling else {}),
-        **sampling,
-    }
 
 
 def _gguf_metadata(checkpoint: "Checkpoint") -> Mapping[str, Any] | None:

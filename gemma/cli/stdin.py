@@ -15,7 +15,7 @@ def read_prompt(argument: str | None) -> str:
     """Returns the argument, an empty line and what is piped; or the one that there is.
 
     Raises:
-      CommandError: It is not UTF-8, or nobody has given any.
+      CommandError: It is not UTF-8, or there is none.
     """
     if argument is None or argument == "-" or not _is_piped():
         return read_text(argument)
@@ -29,7 +29,7 @@ def read_text(argument: str | None) -> str:
     """Returns the argument, or what stands on stdin if it is absent or `-`.
 
     Raises:
-      CommandError: It is not UTF-8, or nobody has given any.
+      CommandError: It is not UTF-8, or there is none.
     """
     if argument is not None and argument != "-":
         # Python hides bytes of the command line that are not UTF-8 in surrogates.
@@ -41,7 +41,7 @@ def read_text(argument: str | None) -> str:
             "is read from the terminal.",
         )
     text = decode_text(sys.stdin.buffer.read())
-    # As $(...) does: `echo` and editors add what nobody wants a model to continue.
+    # As $(...) does: `echo` and editors add a line end that the model should not continue.
     return text.removesuffix("\n").removesuffix("\r")
 
 

@@ -129,7 +129,7 @@ def loading_bar(
 
 
 class PromptBar:
-    """Shows how much of a long prompt is read; nothing if nobody is looking."""
+    """Shows how much of a long prompt is read; nothing if stderr is no terminal."""
 
     def __init__(self):
         self._bar: Progress | None = None

@@ -348,8 +348,8 @@ def read_config(name: str | Path) -> dict[str, Any]:
     """Returns the config.json of a checkpoint, or what it would hold in other formats.
 
     Raises:
-      CheckpointError: There is none, and it is no checkpoint of another format.
-      ValueError: It holds no object.
+      CheckpointError: There is none, and it is no checkpoint of another format; or it
+        holds no object.
     """
     path = hub.resolve(name)
     file = (path if path.is_dir() else path.parent) / _FILE
@@ -357,10 +357,4 @@ def read_config(name: str | Path) -> dict[str, Any]:
     if is_gguf or not file.exists():
         config = ckpts.load_config(path)
         return ckpts.config_to_json(config, "bfloat16") | {"dtype": None}
-    try:
-        stated = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file} is not JSON: {error}") from None
-    if not isinstance(stated, dict):
-        raise ValueError(f"{file} does not hold a JSON object.")
-    return stated
+    return ckpts.read_json_object(file)

@@ -117,7 +117,7 @@ class GenerationConfig:
         folder = files.resolve(pretrained_model_name)
         path = folder / (changes.pop("config_file_name", None) or GENERATION_CONFIG)
         try:
-            stated = json.loads(path.read_text(encoding="utf-8"))
+            stated = json.loads(path.read_text(encoding="utf-8-sig"))
             known = {n: stated[n] for n in vars(cls()) if n in stated}
             others = {n: stated[n] for n in FIXED if n in stated}
         except (ValueError, TypeError) as error:
@@ -145,11 +145,8 @@ class GenerationConfig:
           path: A generation_config.json, which may not be there yet.
           before: What `to_dict` returned when the file was read.
         """
-        now, stated = self.to_dict(), {}
-        if path.exists():
-            stated = json.loads(path.read_text(encoding="utf-8"))
-        else:
-            before = {}
+        now, stated = self.to_dict(), ckpts.read_json_object(path, is_optional=True)
+        before = before if path.exists() else {}
         for name in now.keys() | before.keys():
             if name not in now:
                 stated.pop(name, None)

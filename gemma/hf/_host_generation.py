@@ -284,11 +284,12 @@ def _stop_at(
     strings: tuple[str, ...], words: Any, prompt_length: int
 ) -> Callable[[np.ndarray, Any], Any]:
     """Returns whether the last token of a row completes one of some strings."""
+    # A token has a byte or more, so an earlier one is in none of them.
+    longest = max(len(string.encode()) for string in strings)
 
     def ends(ids: np.ndarray, scores: Any) -> np.ndarray:
-        return np.array(
-            [_is_in(strings, words, row[prompt_length:].tolist()) for row in ids]
-        )
+        begin = max(prompt_length, ids.shape[1] - longest)
+        return np.array([_is_in(strings, words, row[begin:].tolist()) for row in ids])
 
     return ends
 

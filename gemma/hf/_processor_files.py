@@ -1,6 +1,5 @@
 """The files of a processor: what they say of images, and new ones."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,7 +38,8 @@ class ProcessorSettings(NamedTuple):
           ValueError: A file is no JSON.
         """
         folder = path if path.is_dir() else path.parent
-        stated, images = _read(folder / _PROCESSOR), _read(folder / _IMAGES)
+        stated = ckpts.read_json_object(folder / _PROCESSOR, is_optional=True)
+        images = ckpts.read_json_object(folder / _IMAGES, is_optional=True)
         has_files = bool(stated or images)
         images = stated.get("image_processor") or images
         known = {n: v for n, v in images.items() if n in SETTINGS or n in FIXED}
@@ -80,12 +80,3 @@ def _vision(path: Path) -> Mapping[str, Any]:
         "image_size": vision.get("image_size", 896),
         "tokens": config.get("mm_tokens_per_image", _NUM_TOKENS),
     }
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from None

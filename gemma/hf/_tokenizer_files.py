@@ -49,15 +49,10 @@ def read_config(path: Path) -> dict[str, Any]:
     """Returns the tokenizer_config.json of a tokenizer, empty if there is none.
 
     Raises:
-      ValueError: It is no JSON.
+      CheckpointError: It holds no JSON object.
     """
-    file = (path if path.is_dir() else path.parent) / _CONFIG
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from None
+    folder = path if path.is_dir() else path.parent
+    return ckpts.read_json_object(folder / _CONFIG, is_optional=True)
 
 
 def saved_files(

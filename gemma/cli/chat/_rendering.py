@@ -153,7 +153,7 @@ def _lines(shown: RenderableType, console: Console) -> list[list[Segment]]:
 
 
 def _without_padding(line: list[Segment]) -> list[Segment]:
-    """Returns a line without the spaces at its end, which nobody wants to copy."""
+    """Returns a line without the padding at its end, which would be copied too."""
     width = len("".join(segment.text for segment in line).rstrip())
     kept = []
     for segment in line:

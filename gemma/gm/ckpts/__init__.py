@@ -7,14 +7,10 @@ from gemma.gm.ckpts._added_tokens import num_held
 from gemma.gm.ckpts._chat_templates import read_chat_templates
 from gemma.gm.ckpts._errors import CheckpointError
 from gemma.gm.ckpts._foreign import IS_LFS_POINTER, is_lfs_pointer
-from gemma.gm.ckpts._generation_defaults import (
-    SAMPLING_KEYS,
-    defaults_from_metadata,
-    read_generation_defaults,
-)
+from gemma.gm.ckpts._generation_defaults import SAMPLING_KEYS, read_generation_defaults
 from gemma.gm.ckpts._gguf import EMBEDDING, GgufFile, find_gguf, read_gguf_metadata
 from gemma.gm.ckpts._gguf_vocabulary import gguf_pieces, is_reserved, settled_kinds
-from gemma.gm.ckpts._json import json_bytes, write_json
+from gemma.gm.ckpts._json import json_bytes, read_json_object, write_json
 from gemma.gm.ckpts._paths import CheckpointPath
 from gemma.gm.ckpts._strings import Strings
 from gemma.gm.ckpts._unfinished import updated_folder, whole_file
@@ -103,7 +99,6 @@ __all__ = [
     "config_from_json",
     "config_to_json",
     "default_dtype",
-    "defaults_from_metadata",
     "find_gguf",
     "from_deepmind",
     "gguf_pieces",
@@ -125,6 +120,7 @@ __all__ = [
     "read_deepmind",
     "read_generation_defaults",
     "read_gguf_metadata",
+    "read_json_object",
     "save_gguf",
     "save_model",
     "save_orbax",

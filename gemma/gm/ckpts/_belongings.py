@@ -7,7 +7,7 @@ from typing import Any
 
 from gemma.gm.ckpts._generation_defaults import (
     SAMPLING_KEYS,
-    defaults_from_metadata,
+    read_generation_defaults,
 )
 from gemma.gm.ckpts._gguf import find_gguf, read_gguf_metadata
 from gemma.gm.ckpts._gguf_vocabulary import GgufVocabulary, gguf_vocabulary
@@ -95,7 +95,7 @@ def _generation_config(
     stated: Mapping[str, Any], vocabulary: GgufVocabulary, where: Path
 ) -> dict[str, Any]:
     """Returns what generation_config.json says: where answers end, how to draw."""
-    defaults = defaults_from_metadata(stated, where)
+    defaults = read_generation_defaults(where, stated)
     ends = {vocabulary.eos_id, *defaults.stop_ids}
     if _END_OF_TURN in vocabulary.pieces:
         ends.add(vocabulary.pieces.index(_END_OF_TURN))

@@ -29,7 +29,7 @@ class StoredTemplates(NamedTuple):
 
     @property
     def default(self) -> str | None:
-        """The template that is meant where nobody names one."""
+        """The template that is meant where none is named."""
         return self.templates.get(_DEFAULT)
 
 
@@ -51,13 +51,10 @@ def read_chat_templates(
         template = gguf_metadata.get("tokenizer.chat_template")
         return StoredTemplates(_named({"chat_template": template}, path), {})
     folder = path if path.is_dir() else path.parent
-    stated = _read_json(folder / "tokenizer_config.json")
+    stated = read_json_object(folder / "tokenizer_config.json", is_optional=True)
     tokens = {name: _content(stated.get(name)) for name in _SPECIAL_TOKENS}
-    found = (
-        _read_jinja(folder)
-        or _named(_read_json(folder / "chat_template.json"), folder)
-        or _named(stated, folder)
-    )
+    own = read_json_object(folder / "chat_template.json", is_optional=True)
+    found = _read_jinja(folder) or _named(own, folder) or _named(stated, folder)
     return StoredTemplates(found, {k: v for k, v in tokens.items() if v})
 
 
@@ -73,7 +70,7 @@ def _read_jinja(folder: Path) -> dict[str, str]:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from None
 
@@ -105,7 +102,3 @@ def _content(token: Any) -> str | None:
     if isinstance(token, dict):
         token = token.get("content")
     return token if isinstance(token, str) else None
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    return read_json_object(path) if path.exists() else {}

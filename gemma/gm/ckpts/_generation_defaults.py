@@ -39,20 +39,26 @@ class GenerationDefaults:
     sampling: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
-def read_generation_defaults(path: Path) -> GenerationDefaults:
+def read_generation_defaults(
+    path: Path, gguf_metadata: Mapping[str, Any] | None = None
+) -> GenerationDefaults:
     """Returns what the files of a checkpoint say: nothing, if they do not.
 
     Args:
       path: A checkpoint, as `open_checkpoint` takes it, or one of its files.
+      gguf_metadata: What a GGUF file states, if it has been read.
 
     Raises:
       CheckpointError: A file is damaged, or states what is no number.
     """
-    if gguf := find_gguf(path):
-        return defaults_from_metadata(read_gguf_metadata(gguf), gguf)
+    if gguf_metadata is None and (gguf := find_gguf(path)):
+        gguf_metadata = read_gguf_metadata(gguf)
+    if gguf_metadata is not None:
+        return _defaults_from_metadata(gguf_metadata, path)
     folder = path if path.is_dir() else path.parent
     where = folder / "generation_config.json"
-    generation, config = _read_json(where), _read_json(folder / "config.json")
+    generation = read_json_object(where, is_optional=True)
+    config = read_json_object(folder / "config.json", is_optional=True)
     stated = [generation.get("eos_token_id"), config.get("eos_token_id")]
     # Without do_sample the other numbers are not used.
     drawn = generation if generation.get("do_sample") else {}
@@ -62,15 +68,9 @@ def read_generation_defaults(path: Path) -> GenerationDefaults:
     return _defaults(stated, sampling, where)
 
 
-def defaults_from_metadata(
+def _defaults_from_metadata(
     metadata: Mapping[str, Any], where: object
 ) -> GenerationDefaults:
-    """Returns what the metadata of a GGUF file says.
-
-    Args:
-      metadata: Keys and values.
-      where: The file, for error messages.
-    """
     stated = [metadata.get(f"tokenizer.ggml.{key}") for key in _GGUF_ENDS]
     sampling = {
         ours: metadata.get(f"general.sampling.{theirs}")
@@ -107,15 +107,3 @@ def _defaults(
     if not kept.get("top_k", True):
         del kept["top_k"]
     return GenerationDefaults(stop_ids=tuple(sorted(ids)), sampling=kept)
-
-
-def _read_json(path: Path) -> Mapping[str, Any]:
-    """Returns the object in a file that a folder need not have."""
-    if not path.is_file():
-        return {}
-    try:
-        return read_json_object(path)
-    except CheckpointError as error:
-        raise CheckpointError(
-            f"{error.args[0].rstrip('.')}. Repair the file, or remove it: the model does without."
-        ) from None

@@ -14,18 +14,25 @@ def json_bytes(stated: Mapping[str, Any]) -> bytes:
     return (json.dumps(stated, indent=2) + "\n").encode()
 
 
-def read_json_object(path: Path) -> dict[str, Any]:
-    """Returns the object that a file holds.
+def read_json_object(path: Path, *, is_optional: bool = False) -> dict[str, Any]:
+    """Returns the object that a file holds, which may begin with a byte order mark.
+
+    Args:
+      path: The file.
+      is_optional: Whether a missing file is an empty object.
 
     Raises:
       CheckpointError: The file cannot be read, or holds something else.
     """
+    if is_optional and not path.exists():
+        return {}
+    way = " Repair the file, or remove it: the model does without." * is_optional
     try:
-        stated = json.loads(path.read_text(encoding="utf-8"))
+        stated = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError, OSError) as error:
-        raise CheckpointError(f"{path} is not JSON: {error}") from None
+        raise CheckpointError(f"{path} is not JSON: {error}.{way}") from None
     if not isinstance(stated, dict):
-        raise CheckpointError(f"{path} does not hold a JSON object.")
+        raise CheckpointError(f"{path} does not hold a JSON object.{way}")
     return stated
 
 

@@ -45,7 +45,7 @@ def _is_over(path: Path, machine: str, pid: int) -> bool:
         return True
     try:
         times = [file.lstat().st_mtime for file in (path, *path.rglob("*"))]
-    except FileNotFoundError:  # somebody else removes or finishes it
+    except FileNotFoundError:  # another process removes or finishes it
         return False
     return time.time() - max(times) > _OLD_SECONDS
 

@@ -26,7 +26,7 @@ from gemma.gm.ckpts._names_huggingface import (
     names_huggingface,
 )
 from gemma.gm.ckpts._names_vision import (
-    holds_eyes,
+    holds_vision,
     vision_from_metadata,
     vision_names_gguf,
 )
@@ -200,10 +200,10 @@ def open_checkpoint(
     Args:
       path: A folder with config.json and .safetensors files, a folder with one .gguf
         file, or a .gguf file, which may already be open; of a split one any part. The
-        eyes of a GGUF model are in the file itself, or looked for beside it, in an
+        vision encoder of a GGUF model is in the file itself, or looked for beside it in an
         mmproj file. Or one of DeepMind's checkpoints: a directory that Orbax wrote, or
         the state of a training with it in `default/`.
-      text_only: Leave the eyes of a model out.
+      text_only: Leave the vision encoder of a model out.
 
     Raises:
       CheckpointError: What it holds is not a Gemma checkpoint that can be read.
@@ -242,18 +242,18 @@ def _open_gguf(file: GgufFile, text_only: bool) -> Checkpoint:
         config = dataclasses.replace(config, vocab_size=table[0])
     config = dataclasses.replace(config, has_head=is_untied(file, EMBEDDING))
     names, tensors = names_gguf(config), file
-    eyes = None if text_only or config.family != "gemma3" else _eyes_of(file)
-    if eyes is not None:
-        vision = vision_from_metadata(eyes.metadata, eyes.path)
+    encoder = None if text_only or config.family != "gemma3" else _vision_file(file)
+    if encoder is not None:
+        vision = vision_from_metadata(encoder.metadata, encoder.path)
         config = dataclasses.replace(config, vision=vision)
-        names |= vision_names_gguf(vision, eyes.shapes)
-        tensors = file if eyes is file else JoinedTensors(file, eyes)
+        names |= vision_names_gguf(vision, encoder.shapes)
+        tensors = file if encoder is file else JoinedTensors(file, encoder)
     return Checkpoint(file.path, config, tensors, names)
 
 
-def _eyes_of(file: GgufFile) -> GgufFile | None:
-    """Returns the file with the eyes of a model: itself, as of Ollama, or an mmproj file."""
-    if holds_eyes(file.shapes):
+def _vision_file(file: GgufFile) -> GgufFile | None:
+    """Returns the file with the vision encoder: itself, as of Ollama, or an mmproj."""
+    if holds_vision(file.shapes):
         return file
     found = find_mmproj(file.path)
     return None if found is None else GgufFile(found)

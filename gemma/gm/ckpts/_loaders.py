@@ -48,7 +48,7 @@ def load_params(
       path: What `open_checkpoint` opens, or a name that `gm.hub.resolve` knows, such as
         one of `CheckpointPath`.
       dtype: Dtype of the weights; see `Checkpoint.read_params`.
-      text_only: Leave the eyes of a model out: they are not read.
+      text_only: Leave the vision encoder out: it is not read.
       sharding: Where to put the weights; see `Checkpoint.read_params`.
       donate: Has no effect: in DeepMind's library, whether the params that new ones take
         the place of are released. Here none are passed.

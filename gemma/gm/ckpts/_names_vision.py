@@ -126,13 +126,13 @@ def is_of_eyes(name: str) -> bool:
     return name.removeprefix("model.").startswith(prefixes)
 
 
-def holds_eyes(shapes: Collection[str]) -> bool:
+def holds_vision(shapes: Collection[str]) -> bool:
     """Whether a GGUF file of a text model has tensors of the tower too."""
     return any(name.startswith(_GGUF) for name in shapes)
 
 
 def vision_from_metadata(metadata: Mapping[str, Any], where: object) -> VisionConfig:
-    """Returns the eyes that the metadata of an mmproj file states, or of Ollama's file.
+    """Returns the vision encoder that the metadata of an mmproj file states, or of Ollama's file.
 
     Args:
       metadata: Keys and values.

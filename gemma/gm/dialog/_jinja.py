@@ -56,7 +56,7 @@ def template_variables(source: str) -> frozenset[str]:
 
 
 def plain_data(value: Any) -> Any:
-    """Returns a value in types of JSON, whose methods harm nobody.
+    """Returns a value in types of JSON, whose methods are harmless.
 
     What has no such form, such as an image, becomes the name of its type.
     """

@@ -1,4 +1,4 @@
-"""How files are fetched, where somebody says so."""
+"""Options of downloads from Hugging Face and Kaggle."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,6 +1,6 @@
 """The published models: a table.
 
-Sizes are those of the released checkpoints. `Gemma3_4B` and larger have eyes. The config
+Sizes are those of the released checkpoints. `Gemma3_4B` and larger read images. The config
 of each stands beside the function that makes it: `gm.nn.Gemma3_4B.config`.
 """
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy.typing as npt
 
 from gemma.gm.ckpts import (
-    defaults_from_metadata,
     find_gguf,
     num_held,
     read_chat_templates,
@@ -118,10 +117,10 @@ class Tokenizer:
             found = cls(from_gguf_metadata(metadata))
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
-        template = read_chat_templates(Path(str(where)), metadata)
-        found = found.with_chat_template(template.default)
-        stated = defaults_from_metadata(metadata, where).stop_ids
-        return found.stopping_also_at(stated)
+        path = Path(str(where))
+        template = read_chat_templates(path, metadata).default
+        stop_ids = read_generation_defaults(path, metadata).stop_ids
+        return found.with_chat_template(template).stopping_also_at(stop_ids)
 
     @classmethod
     def from_version(cls, version: int | str) -> "Tokenizer":

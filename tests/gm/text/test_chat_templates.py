@@ -160,3 +160,16 @@ def test_an_answer_is_continued(make, template):
     assert chat.sampler.sample(chat.conversation, max_new_tokens=4) == expected
     assert chat.chat(None, max_new_tokens=4) == f"Well,{expected}"
     assert chat.turns == [Turn.user("Hi"), Turn.model(f"Well,{expected}")]
+
+
+def test_files_may_begin_with_a_byte_order_mark(make):
+    mark = "\ufeff"
+    folder = make(
+        chat_template_dot_jinja=f"{mark}{{{{ 'A' }}}}",
+        generation_config_dot_json=f'{mark}{{"eos_token_id": [1, 30]}}',
+        tokenizer_config_dot_json=f'{mark}{{"eos_token": "</s>"}}',
+    )
+    tokenizer = gm.text.Tokenizer.from_path(folder)
+    assert tokenizer.chat_template.source == "{{ 'A' }}"
+    assert tokenizer.chat_template.special_tokens["eos_token"] == "</s>"
+    assert 30 in tokenizer.stop_ids
