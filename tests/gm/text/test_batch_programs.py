@@ -1,12 +1,9 @@
 """Programs for several prompts side by side are kept on disk too."""
 
-import shutil
 from pathlib import Path
 
-import jax
 import pytest
 
-from gemma import gm
 from gemma.gm.text import Constraint, Sampler, Sampling, _programs
 from gemma.gm.text._programs import StoredProgram
 
@@ -17,31 +14,19 @@ OPTIONS = {"max_new_tokens": 6}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, random_params):
-    """A random model in a folder."""
-    tokenizer = gm.text.Tokenizer.from_path(TOKENIZER)
-    config = gm.nn.gemma3_config(
-        num_layers=3,
-        embed_dim=16,
-        hidden_dim=24,
-        num_heads=2,
-        num_kv_heads=1,
-        head_dim=8,
-        window=8,
-        vocab_size=tokenizer.vocab_size,
-        max_positions=64,
-    )
-    model = gm.nn.Transformer(config)
-    folder = tmp_path_factory.mktemp("batches") / "tiny"
-    gm.ckpts.save_model(folder, model, random_params(model, jax.random.key(1)))
-    shutil.copy(TOKENIZER, folder / "tokenizer.model")
-    return folder
+def folder(tiny_folder):
+    return tiny_folder("gemma3_mqa")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("programs")
 
 
 @pytest.fixture
-def load(folder, monkeypatch):
+def load(folder, cache, monkeypatch):
     """A function that loads the model, with a folder of programs of its own."""
-    monkeypatch.setattr(_programs.hub, "cache_dir", lambda: folder.parent / "cache")
+    monkeypatch.setattr(_programs.hub, "cache_dir", lambda: cache)
     return lambda: Sampler.from_pretrained(folder)
 
 
